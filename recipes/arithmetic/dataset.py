@@ -1,0 +1,39 @@
+"""Questions of the form a*b+c, made up on the spot, the same on every machine.
+
+    {"question": "23*7+5", "answer": "166"}
+
+with a in 10..99, b in 2..9 and c in 1..9. The 720 products a*b are shuffled once: 576 of them appear in training questions
+only, 144 in held-out questions only. So no held-out question, nor the product inside it, is ever seen in training or
+pretraining. 5,184 training questions, 1,296
+held-out questions.
+"""
+
+import random
+from itertools import product
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datasets import DatasetDict
+
+Factors = tuple[int, int]
+
+TRAIN_PRODUCTS = 576
+
+
+def products() -> tuple[list[Factors], list[Factors]]:
+    """The factors (a, b) of the training questions and of the held-out questions; disjoint."""
+    factors = list(product(range(10, 100), range(2, 10)))
+    random.Random(0).shuffle(factors)
+    return factors[:TRAIN_PRODUCTS], factors[TRAIN_PRODUCTS:]
+
+
+def questions() -> "DatasetDict":
+    """The splits `train` and `test`, all questions of each in a fixed random order."""
+    from datasets import Dataset, DatasetDict
+
+    splits = {}
+    for name, factors in zip(("train", "test"), products(), strict=True):
+        rows = [{"question": f"{a}*{b}+{c}", "answer": str(a * b + c)} for (a, b), c in product(factors, range(1, 10))]
+        random.Random(1).shuffle(rows)
+        splits[name] = Dataset.from_list(rows)
+    return DatasetDict(splits)

@@ -1,0 +1,294 @@
+"""How a stage is told what to do: command line over YAML over defaults, every key known or refused.
+
+    python recipes/grpo.py --config recipes/arithmetic/grpo.yaml --learning_rate 1e-4
+
+A YAML holds flat keys with TRL's names. `extends: ../defaults/grpo.yaml` reads another file first (one level). What can
+be known to be wrong is said before torch is imported, in one line.
+"""
+
+import argparse
+import ast
+import difflib
+import importlib.util
+import json
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import yaml
+from trl.scripts.utils import TrlParser
+
+from rewards import RewardError
+
+ROOT = Path(__file__).parents[2]
+
+# Keys that TRL or transformers renamed or removed, and what to write today.
+RENAMED = {
+    "torch_dtype": "write `dtype`",
+    "max_seq_length": "write `max_length`",
+    "overwrite_output_dir": "a run resumes by itself; write `resume_from_checkpoint: false` to start anew",
+    "evaluation_strategy": "write `eval_strategy`",
+    "vllm_importance_sampling_cap": "write `vllm_importance_sampling_clip_max`",
+    "use_transformers_paged": "write `use_transformers_continuous_batching`",
+    "max_new_tokens": "write `max_completion_length`",
+    "num_samples": "write `num_generations`",
+    "max_steps_per_generation": "write `steps_per_generation`",
+    "no_cuda": "write `use_cpu`",
+    "tokenizer_name_or_path": "the tokenizer is read from `model_name_or_path`",
+}
+# Where TRL's training arguments are defined; read as text, because importing them costs seconds.
+_TRAINING_ARGUMENTS = {
+    "GRPOConfig": ("trl/trainer/grpo_config.py", "trl/trainer/base_config.py", "transformers/training_args.py"),
+    "SFTConfig": ("trl/trainer/sft_config.py", "trl/trainer/base_config.py", "transformers/training_args.py"),
+}
+
+
+class UserError(ValueError):
+    """Something the user can mend: the message names the file and the key, and says what is allowed."""
+
+
+@dataclass
+class StageArguments:
+    """Keys that every stage takes."""
+
+    output_dir: str | None = field(
+        default=None, metadata={"help": "Folder of the run; every stage leaves its artefact in it. Default: outputs/<recipe>."}
+    )
+    seed: int = field(default=42, metadata={"help": "Seed of everything random in the stage."})
+
+
+@dataclass(frozen=True)
+class Config:
+    """One stage's configuration, keys checked, values not yet typed.
+
+    Attributes:
+        source: what messages call it: the YAML's path, or "the command line".
+        values: the keys of the YAML and of the file it extends.
+        arguments: the command line without `--config` and `--print-config`.
+        recipe: name of the recipe's folder.
+    """
+
+    source: str
+    values: dict[str, Any]
+    arguments: list[str]
+    recipe: str
+    print_config: bool = False
+
+    def parse(self, *dataclasses: type, **overrides: Any) -> Any:
+        """Instances of `dataclasses`, one or a tuple; each takes the keys it has. `overrides` win over everything.
+
+        Raises `UserError` if a value has the wrong type.
+        """
+        parser = TrlParser(dataclasses, allow_abbrev=False)  # type: ignore[arg-type]
+
+        def error(message: str) -> None:
+            raise UserError(f"{self.source}: {message}")
+
+        parser.error = error  # type: ignore[method-assign,assignment]
+        # argparse converts a default only if it is a string, and YAML reads 1e-6 as one but 2.5 as a number: as strings, all
+        # numbers are checked against the type of their key.
+        values = {k: str(v) if isinstance(v, int | float) and not isinstance(v, bool) else v for k, v in self.values.items()}
+        parser.set_defaults_with_config(**values)
+        try:
+            namespace, _ = parser.parse_known_args(self.arguments)
+        except argparse.ArgumentTypeError as message:
+            raise UserError(f"{self.source}: {message}") from message
+        parsed = []
+        for cls in dataclasses:
+            names = {f.name for f in fields(cls) if f.init}
+            taken = {key: value for key, value in vars(namespace).items() if key in names}
+            try:
+                parsed.append(cls(**taken | {k: v for k, v in overrides.items() if k in names}))
+            except (ValueError, TypeError) as problem:  # TRL and transformers check combinations in __post_init__
+                raise UserError(f"{self.source}: {problem}") from problem
+        return parsed[0] if len(parsed) == 1 else tuple(parsed)
+
+    def given(self, key: str) -> bool:
+        """Whether the YAML or the command line sets `key`."""
+        return key in self.values or any(_key(word) == key for word in self.arguments)
+
+    def resolve(self, *instances: Any) -> dict[str, Any]:
+        """Every key that the YAML or the command line sets, with its typed value. Secrets are left out."""
+        resolved: dict[str, Any] = {}
+        for instance in instances:
+            for f in fields(instance):
+                if self.given(f.name) and not is_secret(f.name):
+                    value = getattr(instance, f.name)
+                    resolved[f.name] = value.value if isinstance(value, Enum) else value
+        return dict(sorted(resolved.items()))
+
+    def print_and_exit(self, *instances: Any) -> None:
+        """What `--print-config` does; nothing without it."""
+        if self.print_config:
+            sys.stdout.write(yaml.safe_dump(self.resolve(*instances), sort_keys=False, allow_unicode=True))
+            sys.exit(0)
+
+
+def load(stage: str, *dataclasses: type, training_arguments: str | None = None, argv: list[str] | None = None) -> Config:
+    """Reads `--config` and the command line of a stage and checks every key.
+
+    Args:
+        stage: name of the script, for `--help`.
+        dataclasses: what the stage's keys are, besides `training_arguments`.
+        training_arguments: "GRPOConfig" or "SFTConfig" where the stage takes TRL's arguments too.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    known = {f.name for cls in dataclasses for f in fields(cls)}
+    if training_arguments:
+        known |= {name for file in _TRAINING_ARGUMENTS[training_arguments] for name in field_names(file)}
+    if "-h" in arguments or "--help" in arguments:
+        _help(stage, training_arguments)
+    print_config = "--print-config" in arguments or "--print_config" in arguments
+    arguments = [word for word in arguments if word not in ("--print-config", "--print_config")]
+    path = _take_config(arguments)
+    values = read_yaml(path) if path else {}
+    source = str(path) if path else "the command line"
+    for key in values:
+        _check_key(key, known, source)
+    for key in filter(None, map(_key, arguments)):
+        _check_key(key, known, "the command line")
+    if arguments and not arguments[0].startswith("--"):
+        raise UserError(f"the command line: {arguments[0]!r} belongs to no key; write --key value")
+    # TRL's own scripts take environment variables in the YAML.
+    for key, value in (values.pop("env", None) or {}).items():
+        os.environ[key] = str(value)
+    return Config(source, values, arguments, path.absolute().parent.name if path else "run", print_config)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The keys of a recipe's YAML over those of the file that it extends. Paths in `extends` start at the file."""
+    values = _read_mapping(path)
+    base = values.pop("extends", None)
+    if base is None:
+        return values
+    base_path = path.parent / base
+    base_values = _read_mapping(base_path)
+    if "extends" in base_values:
+        raise UserError(f"{base_path}: is extended by {path} and may not extend another file; one level is allowed")
+    return base_values | values
+
+
+def _read_mapping(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: must hold `key: value` lines, holds {type(values).__name__}")
+    return values
+
+
+def _take_config(arguments: list[str]) -> Path | None:
+    for index, word in enumerate(arguments):
+        if word.startswith("--config="):
+            del arguments[index]
+            return Path(word.removeprefix("--config="))
+        if word == "--config":
+            if index + 1 == len(arguments):
+                raise UserError("the command line: --config needs the path of a YAML, such as recipes/arithmetic/grpo.yaml")
+            path = Path(arguments[index + 1])
+            del arguments[index : index + 2]
+            return path
+    return None
+
+
+def _key(word: str) -> str | None:
+    return word[2:].split("=")[0].replace("-", "_") if word.startswith("--") else None
+
+
+def _check_key(key: str, known: set[str], source: str) -> None:
+    if key in known or key == "env":
+        return
+    if key in RENAMED:
+        raise UserError(f"{source}: the key `{key}` is not used any more: {RENAMED[key]}")
+    near = difflib.get_close_matches(key, known, n=1)
+    hint = f"did you mean `{near[0]}`?" if near else "--help lists the keys"
+    raise UserError(f"{source}: unknown key `{key}`; {hint}")
+
+
+def field_names(file: str) -> Iterator[str]:
+    """The annotated names in the classes of a package's file, such as "trl/trainer/sft_config.py", without importing it."""
+    package, _, inside = file.partition("/")
+    spec = importlib.util.find_spec(package)
+    assert spec and spec.submodule_search_locations
+    tree = ast.parse(Path(spec.submodule_search_locations[0], inside).read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            for statement in node.body:
+                if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+                    yield statement.target.id
+
+
+def is_secret(key: str) -> bool:
+    return key == "hub_token" or any(word in key.lower() for word in ("secret", "password", "api_key"))
+
+
+def _help(stage: str, training_arguments: str | None) -> None:
+    script, defaults = ROOT / "recipes" / f"{stage}.py", ROOT / "recipes" / "defaults" / f"{stage}.yaml"
+    sys.stdout.write((ast.get_docstring(ast.parse(script.read_text(encoding="utf-8"))) or "") + "\n\n")
+    sys.stdout.write("Keys, as `key: value` in the YAML or `--key value`, with their defaults:\n\n")
+    sys.stdout.write(defaults.read_text(encoding="utf-8"))
+    if training_arguments:
+        sys.stdout.write(f"\nand every key of trl.{training_arguments} and trl.ModelConfig.\n")
+    sys.exit(0)
+
+
+def output_dir(config: Config, stage: StageArguments | Any) -> Path:
+    """The run's folder: `output_dir` if given, else outputs/<recipe>."""
+    return Path(stage.output_dir or Path("outputs") / config.recipe)
+
+
+def run(main: Callable[[], None]) -> None:
+    """Runs a stage's `main`. What the user can mend ends in one line and exit code 2; anything else keeps its traceback."""
+    rank = int(os.environ.get("RANK", "0"))
+    where = f"[rank {rank}] " if rank else ""
+    logging.basicConfig(level=logging.INFO if rank == 0 else logging.WARNING, format=f"{where}%(message)s", stream=sys.stderr)
+    for noisy in ("httpx", "datasets", "deepspeed"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    # The versions are pinned, so what will change in later ones is for us and not for the reader of a run's output.
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|trl|peft|torch)\b")
+    # A script's own folder comes first on the path, where `evaluate` would be ours and not the installed package. The user's
+    # folder takes its place, so that dotted paths to their own rewards and datasets are found.
+    sys.path[0] = os.getcwd()
+    try:
+        check_processes()
+        main()
+    except (UserError, RewardError) as error:
+        sys.stderr.write(f"{where}error: {error}\n")
+        sys.exit(2)
+
+
+def check_processes() -> None:
+    """Makes several processes on a machine without an accelerator one group; raises `UserError` if they are not one.
+
+    Launched on a CPU as `distributed_type: MULTI_GPU`, processes that nobody tells so train side by side, each on its own.
+    """
+    asked = int(os.environ.get("WORLD_SIZE", "1"))
+    if asked == 1:
+        return
+    import torch
+    from accelerate import PartialState
+
+    cpu = not torch.accelerator.is_available()
+    if cpu:
+        os.environ["ACCELERATE_USE_CPU"] = "true"  # what transformers' TrainingArguments and Accelerator read
+    state = PartialState(cpu=cpu)
+    if state.num_processes != asked:
+        raise UserError(f"accelerate was asked for {asked} processes and made a group of {state.num_processes}")
+    logging.getLogger(__name__).info("%d processes, backend %s, device %s", asked, state.backend, state.device)
+
+
+def dump_json(path: Path, value: Any) -> None:
+    """Writes JSON so that a reader finds the old file or the whole new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
+    temporary.replace(path)

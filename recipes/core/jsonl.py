@@ -1,0 +1,37 @@
+"""Append-only files of JSON lines that survive `kill -9`."""
+
+import json
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+Row = dict[str, Any]
+
+
+def read(path: Path) -> list[Row]:
+    """All rows of the file; none if it is missing. A torn last line is not a row."""
+    if not path.exists():
+        return []
+    lines = path.read_bytes().split(b"\n")[:-1]  # what follows the last line break was torn off, or is empty
+    return [json.loads(line) for line in lines if line]
+
+
+def append(path: Path, rows: Iterable[Row]) -> None:
+    """Adds whole lines and hands them to the disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        file.write(b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def keep(path: Path, wanted: Callable[[Row], bool]) -> list[Row]:
+    """Drops a torn last line and the rows that are not wanted; returns those that stay. The file is replaced in one step."""
+    rows = [row for row in read(path) if wanted(row)]
+    if path.exists():
+        temporary = path.with_name(path.name + ".part")
+        temporary.unlink(missing_ok=True)
+        append(temporary, rows)
+        temporary.replace(path)
+    return rows

@@ -1,0 +1,55 @@
+"""Loading models: a folder with full weights, a folder with a LoRA adapter, or a hub id."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recipes.core.config import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+    from trl import ModelConfig
+
+
+def check_model(key: str, name: str | None) -> str:
+    """`name`, if it can be a model: a folder with a config or an adapter, or a hub id. Costs nothing; no hub is asked."""
+    if not name:
+        raise UserError(f"{key} is not set; write a hub id or the folder of a model")
+    path = Path(name)
+    if path.is_dir() and not (path / "config.json").is_file() and not (path / "adapter_config.json").is_file():
+        there = ", ".join(sorted(p.name for p in path.iterdir())[:8]) or "nothing"
+        raise UserError(f"{key}: {name!r} holds no model (no config.json or adapter_config.json); there is {there}")
+    if not path.is_dir() and (name.startswith((".", "/", "outputs/")) or name.count("/") > 1):
+        raise UserError(f"{key}: there is no folder {name!r}")
+    return name
+
+
+def adapter_base(path: str | Path) -> str | None:
+    """The base model that the adapter in this folder belongs to; `None` for full weights and hub ids."""
+    config = Path(path) / "adapter_config.json"
+    return json.loads(config.read_text(encoding="utf-8"))["base_model_name_or_path"] if config.is_file() else None
+
+
+def load_model(name: str | Path, model_args: "ModelConfig") -> "PreTrainedModel":
+    """The model for inference, on the accelerator if there is one. An adapter is merged into its base: one matrix product
+    a layer instead of three."""
+    import torch
+    from accelerate import PartialState
+    from transformers import AutoModelForCausalLM
+
+    base = adapter_base(name)
+    dtype = model_args.dtype if model_args.dtype in ("auto", None) else getattr(torch, str(model_args.dtype))
+    kwargs: dict[str, Any] = {
+        "dtype": dtype,
+        "attn_implementation": model_args.attn_implementation,
+        "revision": model_args.model_revision,
+    }
+    try:
+        model = AutoModelForCausalLM.from_pretrained(base or name, **kwargs)
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot load the model {str(base or name)!r}: {' '.join(str(error).split())[:300]}") from error
+    if base:
+        from peft import PeftModel
+
+        model = PeftModel.from_pretrained(model, str(name)).merge_and_unload()
+    return model.to(PartialState().device).eval()

@@ -1,0 +1,18 @@
+"""Is the completion one think block and one answer block, and nothing else?"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from rewards.trace import parse
+
+
+@dataclass(frozen=True)
+class Format:
+    """1.0 for a well-formed trace, else 0.0 (the format reward of DeepSeek-R1-Zero, arXiv 2501.12948, section 2.2.2).
+
+    Well-formed is what `rewards.trace.parse` accepts: an empty think block, text after `</answer>` or a second block of
+    either kind earns nothing.
+    """
+
+    def __call__(self, completion: str, **row: Any) -> float:
+        return float(parse(completion) is not None)

@@ -1,0 +1,35 @@
+"""What the tests share: the repository's folder, a command runner, and a tiny base model made as the shipped ones are."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# No test may ask a hub or a tracker, and two threads of a tiny model only wait for each other.
+OFFLINE = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+os.environ.update(OFFLINE)
+
+
+def run(*command: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A real command in the repository's folder."""
+    return subprocess.run(
+        [str(word) for word in command], cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, timeout=300
+    )
+
+
+def stage(name: str, config: object, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """A stage's script, as a user starts it."""
+    return run(sys.executable, f"recipes/{name}.py", "--config", config, *arguments)
+
+
+@pytest.fixture(scope="session")
+def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`base` and `student_base`, made by recipes/arithmetic/base.py in a few steps: real, and too young to know anything."""
+    folder = tmp_path_factory.mktemp("models")
+    made = run(sys.executable, "recipes/arithmetic/base.py", "--output_dir", folder, "--steps", 3)
+    assert made.returncode == 0, made.stderr
+    return folder

@@ -1,0 +1,201 @@
+"""Files that survive a kill, runs that go on, scores that mean what they say, samples that repeat."""
+
+import json
+
+import pytest
+
+from recipes.core import jsonl, manifest, resume
+from recipes.core.config import UserError
+from recipes.core.models import check_model, load_model
+from recipes.core.prompts import load_tokenizer
+from recipes.core.sampling import SamplingArguments, batches, sample
+from recipes.evaluate import score, wilson
+from recipes.grpo import BatchArguments, check_batch
+from recipes.sft import check_targets, drop_long_traces
+from tests.conftest import ROOT
+
+SHIPPED = ROOT / "recipes/arithmetic/models/base"
+
+
+def test_a_torn_last_line_is_dropped_and_all_others_stay(tmp_path):
+    file = tmp_path / "a" / "rows.jsonl"
+    assert jsonl.read(file) == []
+    jsonl.append(file, [{"n": 1}, {"n": 2, "text": "line\nbreak \u2028"}])
+    with file.open("ab") as handle:
+        handle.write(b'{"n": 3, "te')
+    assert [row["n"] for row in jsonl.read(file)] == [1, 2]
+    assert [row["n"] for row in jsonl.keep(file, lambda row: True)] == [1, 2]
+    jsonl.append(file, [{"n": 3}])
+    assert [row["n"] for row in jsonl.read(file)] == [1, 2, 3]
+    assert jsonl.keep(file, lambda row: row["n"] < 2) == [{"n": 1}]
+    assert file.read_text() == '{"n": 1}\n'
+
+
+def checkpoint(folder, step, state='{"global_step": 1}'):
+    path = folder / f"checkpoint-{step}"
+    path.mkdir(parents=True)
+    if state is not None:
+        (path / "trainer_state.json").write_text(state)
+    return path
+
+
+def test_the_last_whole_checkpoint_is_resumed_and_a_torn_one_removed(tmp_path):
+    assert resume.checkpoint(tmp_path, {}, None) is None
+    whole = checkpoint(tmp_path, 20)
+    checkpoint(tmp_path, 3)
+    torn = [checkpoint(tmp_path, 100, state=None), checkpoint(tmp_path, 30, state='{"global_st')]
+    assert resume.checkpoint(tmp_path, {}, None) == str(whole)
+    assert not any(path.exists() for path in torn)
+    assert resume.checkpoint(tmp_path, {}, str(whole)) == str(whole)
+    with pytest.raises(UserError, match="is not a checkpoint"):
+        resume.checkpoint(tmp_path, {}, str(tmp_path / "checkpoint-9"))
+    assert resume.checkpoint(tmp_path, {}, "false") is None
+    assert not whole.exists()
+
+
+def test_a_run_does_not_go_on_as_another_run(tmp_path):
+    checkpoint(tmp_path, 20)
+    made_of = {"config": {"learning_rate": 1e-3, "max_steps": 20}, "inputs": {"model": "abc"}}
+    manifest.write(tmp_path / "manifest.json", "grpo", made_of, started=0.0)
+    resume.checkpoint(tmp_path, made_of, None)
+    resume.checkpoint(tmp_path, {"config": {"learning_rate": 1e-3, "max_steps": 40}, "inputs": {"model": "abc"}}, None)
+    with pytest.raises(UserError, match=r"another learning_rate .*was 0.001, is 0.1.*resume_from_checkpoint false"):
+        resume.checkpoint(tmp_path, {"config": {"learning_rate": 1e-1, "max_steps": 20}, "inputs": {"model": "abc"}}, None)
+    with pytest.raises(UserError, match="another model"):
+        resume.checkpoint(tmp_path, made_of | {"inputs": {"model": "xyz"}}, None)
+
+
+@pytest.mark.parametrize(
+    ("keys", "processes", "message"),
+    [
+        ({}, 1, None),
+        ({"per_device_train_batch_size": 4}, 2, None),  # half a group per process is a whole one together
+        ({"per_device_train_batch_size": 4}, 1, "Write num_generations: 2 or 4, or a batch that is a multiple of 8"),
+        ({"per_device_train_batch_size": 3, "gradient_accumulation_steps": 4, "num_generations": 8}, 1, "4 or 6 or 12"),
+        ({"num_generations": 1}, 1, "write 2 or more"),
+        ({"generation_batch_size": 12}, 1, "is not a multiple of per_device_train_batch_size x processes = 8"),
+    ],
+)
+def test_batches_that_do_not_hold_whole_groups_are_refused_with_the_nearest_that_do(keys, processes, message):
+    if message is None:
+        check_batch(BatchArguments(**keys), processes)
+    else:
+        with pytest.raises(UserError, match=message):
+            check_batch(BatchArguments(**keys), processes)
+
+
+def _accepts(check, *args, **kwargs):
+    try:
+        check(*args, **kwargs)
+    except ValueError:
+        return False
+    return True
+
+
+def test_what_the_batch_check_accepts_and_refuses_is_what_trl_accepts_and_refuses():
+    from trl import GRPOConfig
+
+    for size, steps, generations in [(8, 1, 8), (4, 1, 8), (3, 4, 6), (3, 4, 8), (8, 2, 16), (5, 1, 3)]:
+        keys = {"per_device_train_batch_size": size, "gradient_accumulation_steps": steps, "num_generations": generations}
+        ours = _accepts(check_batch, BatchArguments(**keys), 1)
+        assert ours == _accepts(GRPOConfig, use_cpu=True, bf16=False, **keys), keys
+
+
+def test_models_that_are_none_are_refused_before_anything_is_loaded(tmp_path):
+    assert check_model("m", "Qwen/Qwen3-0.6B-Base") == "Qwen/Qwen3-0.6B-Base"
+    (tmp_path / "notes.txt").touch()
+    for name, message in (
+        (None, "m is not set"),
+        (str(tmp_path / "x"), "there is no folder"),
+        (str(tmp_path), "holds no model.*notes.txt"),
+    ):
+        with pytest.raises(UserError, match=message):
+            check_model("m", name)
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    from trl import ModelConfig
+
+    return load_model(SHIPPED, ModelConfig(dtype="float32")), load_tokenizer(SHIPPED)
+
+
+def test_the_same_seed_draws_the_same_completions_and_another_seed_others(shipped):
+    prompts, args = ["23*7+5=", "9*9+9=", "40*2+1="] * 4, SamplingArguments(max_completion_length=60)
+    first, again, other = (sample(*shipped, prompts, args, seed=seed) for seed in (1, 1, 2))
+    assert first == again != other
+    greedy = SamplingArguments(max_completion_length=60, temperature=0.0)
+    assert sample(*shipped, prompts, greedy, seed=1) == sample(*shipped, prompts, greedy, seed=2)
+
+
+def test_a_completion_is_finished_only_if_the_model_ended_it(shipped):
+    whole = sample(*shipped, ["23*7+5="] * 32, SamplingArguments(max_completion_length=72), seed=1)
+    cut = sample(*shipped, ["23*7+5="] * 32, SamplingArguments(max_completion_length=2), seed=1)
+    assert all(c.finished and c.tokens == len(shipped[1](c.text)["input_ids"]) + 1 for c in whole)
+    assert not any(c.finished for c in cut)
+    assert {c.tokens for c in cut} == {2}
+
+
+def test_padding_beside_a_longer_prompt_changes_nothing(shipped):
+    greedy = SamplingArguments(max_completion_length=60, temperature=0.0)
+    alone = sample(*shipped, ["23*7+5="], greedy, seed=1)
+    assert sample(*shipped, ["23*7+5=", "23*7+5=23*7+5=23*7+5="], greedy, seed=1)[0] == alone[0]
+
+
+def test_batches_cover_everything_once():
+    assert [list(b) for b in batches(5, 2)] == [[0, 1], [2, 3], [4]]
+    assert list(batches(0, 2)) == []
+
+
+def row(index, verdict, form, tokens=10, finished=True):
+    return {"index": index, "verdict": verdict, "format": form, "tokens": tokens, "finished": finished}
+
+
+def test_scores_are_the_shares_they_are_called():
+    rows = [row(0, 1.0, 1.0), row(0, 0.0, 1.0), row(1, 0.0, 0.0, 20, False), row(1, 0.0, 0.0), row(2, None, 1.0)]
+    scores = score(rows)
+    assert (scores["accuracy"], scores["format"], scores["accuracy_given_format"]) == (0.25, 0.5, 0.5)
+    assert (scores["n"], scores["samples"], scores["mean_length"], scores["cut_off"]) == (2, 4, 12.5, 0.25)
+    assert score([row(0, 0.0, 0.0)])["accuracy_given_format"] is None
+    with pytest.raises(UserError, match="cannot judge"):
+        score([row(0, None, 1.0)])
+
+
+def test_the_interval_is_wilsons():
+    assert wilson(0.5, 100) == pytest.approx((0.4038, 0.5962), abs=1e-4)  # Wilson score interval, e.g. R's binom.wilson(50, 100)
+    low, high = wilson(0.0, 10)
+    assert low == 0.0 and high == pytest.approx(0.2775, abs=1e-4)  # not [0, 0]
+
+
+def trace(text):
+    return {"prompt": [{"role": "user", "content": "23*7+5"}], "completion": [{"role": "assistant", "content": text}]}
+
+
+def test_a_trace_that_does_not_fit_is_left_out_whole(caplog):
+    tokenizer = load_tokenizer(SHIPPED)
+    short, long = trace("<think>1</think><answer>2</answer>"), trace("<think>" + "1" * 90 + "</think><answer>2</answer>")
+    assert drop_long_traces([short, long], tokenizer, 80).to_list() == [short]
+    assert "1 of 2 traces are longer than 80 tokens (longest 103)" in caplog.text
+    assert len(drop_long_traces([short, long], tokenizer, 103)) == 2
+    with pytest.raises(UserError, match="all 1 traces are longer than 80"):
+        drop_long_traces([long], tokenizer, 80)
+
+
+def test_a_template_that_edits_traces_is_refused():
+    tokenizer, row = load_tokenizer(SHIPPED), trace("<think>1</think><answer>2</answer>")
+    ids = tokenizer("23*7+5=<think>1</think><answer>2</answer><eos>")["input_ids"]
+    check_targets({"labels": [-100] * 7 + ids[7:]}, row, tokenizer)
+    for broken in (ids[8:], ids[7:-1], ids):  # a token missing, no end of the turn, the question too
+        with pytest.raises(UserError, match="chat_template"):
+            check_targets({"labels": broken}, row, tokenizer)
+
+
+def test_manifests_hash_what_they_name(tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(b"a")
+    before = manifest.model_sha256(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"b")
+    assert before != manifest.model_sha256(tmp_path)
+    assert manifest.model_sha256("Qwen/Qwen3-0.6B-Base") is None
+    manifest.write(tmp_path / "manifest.json", "grpo", {"config": {"a": 1}, "inputs": {}}, 0.0, steps=3)
+    written = json.loads((tmp_path / "manifest.json").read_text())
+    assert written["steps"] == 3 and written["versions"]["trl"] == "1.16.0"

@@ -1,0 +1,129 @@
+"""Every recipe, every YAML, every command in a README: complete, and understood by the scripts."""
+
+import re
+import shlex
+
+import pytest
+import yaml
+
+import rewards
+from recipes.core import config as configuration
+from tests.conftest import ROOT, run
+
+STAGES = ("grpo", "generate", "sft", "evaluate")
+RECIPES = sorted(path.parent for path in ROOT.glob("recipes/*/README.md"))
+YAMLS = sorted(ROOT.glob("recipes/*/*.yaml"))
+
+
+def test_every_recipe_has_the_same_files():
+    assert [path.name for path in RECIPES] == ["arithmetic", "gsm8k"]
+    assert len(YAMLS) == 4 * (len(RECIPES) + 1)  # and the defaults
+    for recipe in RECIPES:
+        assert {path.name for path in recipe.glob("*.yaml")} == {f"{stage}.yaml" for stage in STAGES}
+
+
+@pytest.mark.parametrize("path", YAMLS, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_every_yaml_is_understood_by_its_stage(path, monkeypatch):
+    from trl import GRPOConfig, ModelConfig, SFTConfig
+
+    from recipes import evaluate, generate, grpo, sft
+    from recipes.core.sampling import SamplingArguments
+
+    keys = {
+        "grpo": (grpo.GRPOArguments, ModelConfig, GRPOConfig),
+        "generate": (generate.GenerateArguments, SamplingArguments, ModelConfig, configuration.StageArguments),
+        "sft": (sft.SFTArguments, ModelConfig, SFTConfig),
+        "evaluate": (evaluate.EvaluateArguments, SamplingArguments, ModelConfig, configuration.StageArguments),
+    }[path.stem]
+    monkeypatch.chdir(ROOT)
+    # bf16 is what the GPU recipes train in; transformers refuses it on a CPU unless told that the CPU is meant.
+    config = configuration.load(
+        path.stem, *keys, argv=["--config", str(path), *(["--use_cpu", "true"] if path.stem in ("grpo", "sft") else [])]
+    )
+    for cls in keys:
+        config.parse(cls)
+
+
+@pytest.mark.parametrize("path", YAMLS, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_no_recipe_repeats_a_value_that_it_inherits(path):
+    values = yaml.safe_load(path.read_text())
+    if "extends" in values:
+        inherited = yaml.safe_load((path.parent / values["extends"]).read_text())
+        assert [key for key, value in values.items() if key in inherited and inherited[key] == value] == []
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.name)
+def test_an_ideal_trace_earns_the_sum_of_the_positive_weights_and_a_spoilt_one_less(recipe):
+    functions, weights = rewards.build(configuration.read_yaml(recipe / "grpo.yaml")["rewards"])
+    ideal = "<think>a reason</think><answer>166</answer>"
+
+    def earned(text):
+        return sum(w * f(completions=[text], answer=["166"])[0] for f, w in zip(functions, weights, strict=True))
+
+    assert earned(ideal) == sum(weight for weight in weights if weight > 0)
+    spoilt = {"empty": "", "truncated": ideal[:-5], "doubled": ideal * 2, "trailing text": ideal + " So 166."}
+    assert {name: earned(text) for name, text in spoilt.items()} == dict.fromkeys(spoilt, 0.0)
+
+
+COMMANDS = sorted(
+    {
+        (path.relative_to(ROOT).as_posix(), line.strip())
+        for path in [*ROOT.glob("*.md"), *ROOT.glob("recipes/**/*.md")]
+        for block in re.findall(r"```(?:bash|sh|shell)\n(.*?)```", path.read_text(), re.DOTALL)
+        for line in block.replace("\\\n", " ").splitlines()
+        if line.strip() and not line.strip().startswith("#")
+    }
+)
+
+
+@pytest.mark.parametrize(("file", "line"), COMMANDS)
+def test_every_command_in_a_readme_passes_a_dry_run(file, line):
+    # A recipe that the reader is told to copy from gsm8k is tried as gsm8k.
+    words = shlex.split(line.replace("recipes/my_recipe/", "recipes/gsm8k/"), comments=True)
+    if words[0] == "./launch.sh":
+        done = run("bash", "launch.sh", *words[1:], "--dry-run")
+        assert done.returncode == 0, done.stderr
+        _keys_are_known(words[1], words[2], words[3:])
+    elif words[:2] == ["accelerate", "launch"]:
+        script = next(i for i, word in enumerate(words) if word.startswith("recipes/"))
+        config = words[words.index("--config") + 1]
+        _keys_are_known(words[script].split("/")[1].removesuffix(".py"), config, words[words.index(config) + 1 :])
+    elif words[0] == "make":
+        done = run("make", "--dry-run", *words[1:])
+        assert done.returncode == 0, done.stderr
+    elif words[0] == "python":
+        assert (ROOT / words[1]).is_file()
+    else:
+        assert words[0] in {"git", "cd", "cp", "pip"}, f"no test knows how to try {line!r}"
+
+
+def _keys_are_known(stage, config, rest):
+    own = {"--accelerate", "--num-processes", "--dry-run", "--nodes"}
+    known = set(re.findall(r"^(\w+):", (ROOT / f"recipes/defaults/{stage}.yaml").read_text(), re.MULTILINE))
+    known |= set(configuration.read_yaml(ROOT / config)) | {"output_dir", "dataset_name", "model_name_or_path", "seed", "report_to"}
+    for word in rest:
+        if word.startswith("--") and word.split("=")[0] not in own:
+            assert word[2:].split("=")[0] in known
+
+
+def test_the_golden_commands_of_the_launcher():
+    golden = (ROOT / "tests/golden/launch.txt").read_text().splitlines()
+    for asked, printed in zip(golden[::2], golden[1::2], strict=True):
+        done = run("bash", "launch.sh", *shlex.split(asked)[1:], "--dry-run")
+        assert (done.stdout.strip(), done.returncode) == (printed, 0), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["grop", "recipes/arithmetic/grpo.yaml"], "there are: evaluate generate grpo sft"),
+        (["grpo", "recipes/arithmetik/grpo.yaml"], "there are: recipes/arithmetic/grpo.yaml"),
+        (["grpo", "recipes/arithmetic/grpo.yaml", "--accelerate", "zero9"], "there are: cpu ddp fsdp2 single_gpu zero2 zero3"),
+        (["grpo", "recipes/arithmetic/grpo.yaml", "--num-processes", "many"], "write a number or auto"),
+        (["grpo", "recipes/arithmetic/grpo.yaml", "--accelerate", "cpu", "--num-processes", "2"], "cpu is one process"),
+    ],
+)
+def test_the_launcher_refuses_what_it_cannot_start(words, message):
+    done = run("bash", "launch.sh", *words)
+    assert done.returncode == 2
+    assert message in done.stderr

@@ -1,0 +1,196 @@
+"""The real commands, a few steps each, on real small models: what they leave, what they survive, what they refuse."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from recipes.core import jsonl
+from tests.conftest import ROOT, run, stage
+
+GRPO, GENERATE, SFT, EVALUATE = (f"recipes/arithmetic/{name}.yaml" for name in ("grpo", "generate", "sft", "evaluate"))
+BATCH = ("--per_device_train_batch_size", 32, "--num_generations", 8)
+
+
+def ok(done: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str]:
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory) -> Path:
+    """The whole story on the shipped models, two steps of training each."""
+    out = tmp_path_factory.mktemp("story")
+    ok(stage("grpo", GRPO, "--output_dir", out, "--max_steps", 2, *BATCH))
+    ok(stage("generate", GENERATE, "--output_dir", out, "--max_train_samples", 40, "--num_generations", 4))
+    ok(stage("sft", SFT, "--output_dir", out, "--max_steps", 2, "--logging_steps", 1))
+    ok(stage("evaluate", EVALUATE, "--output_dir", out, "--max_eval_samples", 30, "--models", "base=recipes/arithmetic/models/base",
+             "policy", "student_base=recipes/arithmetic/models/student_base", "student"))  # fmt: skip
+    return out
+
+
+def test_grpo_leaves_an_adapter_that_differs_from_its_start_and_every_rollout(story):
+    from safetensors.torch import load_file
+
+    adapter = load_file(story / "policy/adapter_model.safetensors")
+    assert any("lora_B" in name and weight.abs().max() > 0 for name, weight in adapter.items())  # B starts at zero
+    rollouts = jsonl.read(story / "rollouts/train.jsonl")
+    assert [row["step"] for row in rollouts] == [0] * 32 + [1] * 32
+    for row in rollouts:
+        assert set(row) == {"step", "prompt", "completion", "answer", "rewards", "advantage"}
+        assert set(row["rewards"]) == {"accuracy", "format"}
+        a, rest = row["prompt"][-1]["content"].split("*")
+        b, c = rest.split("+")
+        assert row["answer"] == str(int(a) * int(b) + int(c))
+    for start in range(0, 64, 8):  # eight completions of one question, compared with each other
+        group = rollouts[start : start + 8]
+        assert len({row["answer"] for row in group}) == 1
+        assert sum(row["advantage"] for row in group) == pytest.approx(0, abs=1e-3)
+
+
+def test_every_artefact_has_a_manifest(story):
+    for file, name in (
+        ("policy/manifest", "grpo"),
+        ("traces.manifest", "generate"),
+        ("student/manifest", "sft"),
+        ("scores.manifest", "evaluate"),
+    ):
+        manifest = json.loads((story / f"{file}.json").read_text())
+        assert (manifest["stage"], manifest["status"]) == (name, "finished")
+        assert manifest["config"] and manifest["versions"]["torch"] and manifest["inputs"]
+
+
+def test_kept_traces_are_right_well_formed_and_finished(story):
+    rows = jsonl.read(story / "traces.jsonl")
+    assert len({(row["key"], row["sample"]) for row in rows}) == len(rows) == 160
+    kept = [row for row in rows if row["kept"]]
+    assert kept
+    for row in kept:
+        assert row["finished"] and row["completion"].endswith(f"</think><answer>{row['answer']}</answer>")
+    assert json.loads((story / "traces.manifest.json").read_text())["counts"]["kept"] == len(kept)
+
+
+def test_scores_name_every_model_and_how_it_was_sampled(story):
+    scores = json.loads((story / "scores.json").read_text())
+    assert list(scores) == ["base", "policy", "student_base", "student"]
+    for name, values in scores.items():
+        assert {"accuracy", "format", "accuracy_given_format", "n", "ci95", "mean_length", "samples"} <= set(values)
+        assert values["n"] == 30 and values["ci95"][0] <= values["accuracy"] <= values["ci95"][1]
+        assert values["sampling"]["temperature"] == 1.0 and values["sampling"]["seed"] == 42
+        assert len(jsonl.read(story / f"completions/{name}.jsonl")) == 30
+
+
+def test_a_second_generate_does_only_what_is_missing(story):
+    before = (story / "traces.jsonl").read_bytes()
+    lines = before.split(b"\n")
+    (story / "traces.jsonl").write_bytes(b"\n".join(lines[:100]) + b"\n" + lines[100][:20])  # killed while writing row 101
+    os.utime(story / "traces.jsonl")
+    teacher = ("--model_name_or_path", "recipes/arithmetic/models/base")
+    refused = stage("generate", GENERATE, "--output_dir", story, "--max_train_samples", 40, "--num_generations", 4, *teacher)
+    assert refused.returncode == 2 and "another" in refused.stderr
+    ok(stage("generate", GENERATE, "--output_dir", story, "--max_train_samples", 40, "--num_generations", 4))
+    assert (story / "traces.jsonl").read_bytes() == before
+
+
+def test_a_second_grpo_goes_on_from_the_checkpoint(story):
+    done = ok(stage("grpo", GRPO, "--output_dir", story, "--max_steps", 3, *BATCH))
+    assert "going on from" in done.stderr and "checkpoint-2" in done.stderr
+    assert [row["step"] for row in jsonl.read(story / "rollouts/train.jsonl")][::32] == [0, 1, 2]
+    changed = stage(
+        "grpo", GRPO, "--output_dir", story, "--max_steps", 3, "--num_generations", 4, "--per_device_train_batch_size", 32
+    )
+    assert changed.returncode == 2 and "another num_generations" in changed.stderr
+
+
+def killed(command: list[object], when: Path, lines: int) -> None:
+    """Starts a command in a process group of its own and kills the group once a file has so many lines."""
+    process = subprocess.Popen(
+        [str(word) for word in command], cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.time() + 120
+    while time.time() < deadline and process.poll() is None:
+        if when.exists() and when.read_bytes().count(b"\n") >= lines:
+            break
+        time.sleep(0.02)
+    assert process.poll() is None, "it ended before it could be killed"
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def test_grpo_killed_in_the_middle_loses_nothing_before_its_last_checkpoint(tmp_path):
+    keys = ("--output_dir", tmp_path, "--max_steps", 12, "--save_steps", 2, *BATCH)
+    killed([sys.executable, "recipes/grpo.py", "--config", GRPO, *keys], tmp_path / "rollouts/train.jsonl", 5 * 32)
+    before = jsonl.read(tmp_path / "rollouts/train.jsonl")
+    done = ok(stage("grpo", GRPO, *keys))
+    assert "going on from" in done.stderr
+    after = jsonl.read(tmp_path / "rollouts/train.jsonl")
+    assert [row["step"] for row in after] == [step for step in range(12) for _ in range(32)]
+    assert after[: 4 * 32] == before[: 4 * 32]
+
+
+def test_generate_killed_in_the_middle_ends_with_the_rows_of_one_that_was_not(tmp_path):
+    teacher = ("--model_name_or_path", "recipes/arithmetic/models/base", "--max_train_samples", 300, "--batch_size", 10)
+    ok(stage("generate", GENERATE, "--output_dir", tmp_path / "whole", *teacher))
+    keys = ("--output_dir", tmp_path / "killed", *teacher)
+    killed([sys.executable, "recipes/generate.py", "--config", GENERATE, *keys], tmp_path / "killed/traces.jsonl", 100)
+    with (tmp_path / "killed/traces.jsonl").open("ab") as file:
+        file.write(b'{"key": "torn')
+    ok(stage("generate", GENERATE, *keys))
+    assert (tmp_path / "killed/traces.jsonl").read_bytes() == (tmp_path / "whole/traces.jsonl").read_bytes()
+
+
+def test_no_trace_kept_is_a_message_and_an_error_not_an_empty_student(tmp_path, tiny_models):
+    done = stage(
+        "generate", GENERATE, "--output_dir", tmp_path, "--max_train_samples", 20, "--model_name_or_path", tiny_models / "base"
+    )
+    assert done.returncode == 2
+    assert "no trace is right and well-formed (20 drawn" in done.stderr and "Traceback" not in done.stderr
+    done = stage("sft", SFT, "--output_dir", tmp_path)
+    assert done.returncode == 2 and "none of its rows is marked `kept`" in done.stderr
+
+
+def test_full_fine_tuning_and_qlora_train_and_can_be_evaluated(tmp_path, tiny_models):
+    for name, keys in (("full", ("--use_peft", "false")), ("qlora", ("--load_in_4bit", "true"))):
+        if name == "qlora":
+            pytest.importorskip("bitsandbytes")
+        out = tmp_path / name
+        ok(stage("grpo", GRPO, "--output_dir", out, "--max_steps", 1, *BATCH, *keys))
+        ok(stage("evaluate", EVALUATE, "--output_dir", out, "--models", "policy", "--max_eval_samples", 4))
+        assert (out / "policy" / ("model.safetensors" if name == "full" else "adapter_model.safetensors")).is_file()
+
+
+@pytest.mark.parametrize("accelerate", ["ddp", "zero2"])
+def test_two_processes_train_as_one_group(tmp_path, accelerate):
+    keys = ("--output_dir", tmp_path, "--max_steps", 2, "--per_device_train_batch_size", 8, "--num_generations", 8)
+    done = ok(run("bash", "launch.sh", "grpo", GRPO, "--accelerate", accelerate, "--num-processes", 2, *keys))
+    assert "2 processes, backend gloo, device cpu" in done.stderr
+    assert json.loads((tmp_path / "policy/manifest.json").read_text())["processes"] == 2
+    assert [row["step"] for row in jsonl.read(tmp_path / "rollouts/train.jsonl")] == [0] * 16 + [1] * 16
+
+
+MISTAKES = {
+    "misspelt key": (["--lerning_rate", "1"], "did you mean `learning_rate`?"),
+    "no such reward": (["--rewards", "[{name: acuracy}]"], "did you mean 'accuracy'?"),
+    "no such dataset": (["--dataset_name", "./nowhere.jsonl"], "there is no file or folder './nowhere.jsonl'"),
+    "no such model": (["--model_name_or_path", "./nowhere"], "there is no folder './nowhere'"),
+    "no such column": (["--question_column", "problem"], "no column 'problem'; there are: question, answer"),
+    "indivisible batch": (["--num_generations", "7"], "num_generations 7 does not divide the batch of 128 completions"),
+    "no such config": (["--config", "recipes/arithmetic/grop.yaml"], "recipes/arithmetic/grop.yaml: cannot be read"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_ends_in_one_readable_line_within_ten_seconds(name, tmp_path):
+    words, message = MISTAKES[name]
+    config = [] if "--config" in words else ["--config", GRPO]
+    started = time.time()
+    done = run(sys.executable, "recipes/grpo.py", *config, *words, "--output_dir", tmp_path)
+    assert done.returncode != 0
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert time.time() - started < 10
