@@ -20,7 +20,6 @@ $(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt
 
 demo: install  ## the whole story on RECIPE: grpo, generate, sft, evaluate
 	$(MAKE) --no-print-directory grpo distill
-	@echo "Everything lies in outputs/$(RECIPE): policy, rollouts, traces.jsonl, student, scores.json, completions"
 
 grpo generate sft evaluate:  ## one stage
 	./launch.sh $@ recipes/$(RECIPE)/$@.yaml $(ARGS)

@@ -72,7 +72,8 @@ def main() -> None:
     }
     manifest.write(run_dir / "scores.manifest.json", "evaluate", made_of, started, status="finished")
     sys.stdout.write(table(scores, sampling))
-    manifest.say("evaluate", f"{len(questions)} held-out questions of {args.dataset_name}", f"{run_dir}/scores.json", started)
+    left = f"{run_dir}/scores.json (beside it: {', '.join(sorted(path.name for path in run_dir.iterdir()))})"
+    manifest.say("evaluate", f"{len(questions)} held-out questions of {args.dataset_name}", left, started)
 
 
 def choose_models(entries: list[str] | None, single: str | None, run_dir: Path) -> dict[str, str]:

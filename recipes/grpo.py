@@ -59,8 +59,9 @@ def main() -> None:
     from trl import GRPOConfig, get_peft_config, get_quantization_config
 
     functions, weights = rewards.build(entries)
-    training_args = config.parse(GRPOConfig, output_dir=str(run_dir / "policy"), reward_weights=weights)
+    training_args = config.parse_training(GRPOConfig, output_dir=str(run_dir / "policy"), reward_weights=weights)
     config.print_and_exit(args, model_args, training_args)
+    model_args.dtype = models.dtype_of(model_args)
 
     from recipes.core.callbacks import show_progress
     from recipes.core.trainer import RolloutGRPOTrainer
@@ -80,12 +81,7 @@ def main() -> None:
     }
     with training_args.main_process_first(desc="looking for a checkpoint"):
         checkpoint = resume.checkpoint(policy_dir, made_of, training_args.resume_from_checkpoint)
-    training_args.model_init_kwargs = {
-        "revision": model_args.model_revision,
-        "attn_implementation": model_args.attn_implementation,
-        "dtype": model_args.dtype,
-        **(training_args.model_init_kwargs or {}),
-    }
+    training_args.model_init_kwargs = models.load_kwargs(model_args) | (training_args.model_init_kwargs or {})
     trainer = RolloutGRPOTrainer(
         model=model_args.model_name_or_path,
         reward_funcs=functions,

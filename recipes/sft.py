@@ -48,8 +48,9 @@ def main() -> None:
 
     from trl import SFTConfig, SFTTrainer, get_peft_config, get_quantization_config
 
-    training_args = config.parse(SFTConfig, output_dir=str(run_dir / "student"))
+    training_args = config.parse_training(SFTConfig, output_dir=str(run_dir / "student"))
     config.print_and_exit(args, model_args, training_args)
+    model_args.dtype = models.dtype_of(model_args)
 
     from recipes.core.callbacks import show_progress
 
@@ -59,16 +60,11 @@ def main() -> None:
     student_dir = Path(training_args.output_dir)
     made_of = {
         "config": config.resolve(args, model_args, training_args),
-        "inputs": {"traces": traces._fingerprint, "model": manifest.model_sha256(model_args.model_name_or_path)},
+        "inputs": {"traces": manifest.rows_sha256(rows), "model": manifest.model_sha256(model_args.model_name_or_path)},
     }
     with training_args.main_process_first(desc="looking for a checkpoint"):
         checkpoint = resume.checkpoint(student_dir, made_of, training_args.resume_from_checkpoint)
-    training_args.model_init_kwargs = {
-        "revision": model_args.model_revision,
-        "attn_implementation": model_args.attn_implementation,
-        "dtype": model_args.dtype,
-        **(training_args.model_init_kwargs or {}),
-    }
+    training_args.model_init_kwargs = models.load_kwargs(model_args) | (training_args.model_init_kwargs or {})
     trainer = SFTTrainer(
         model=model_args.model_name_or_path,
         args=training_args,

@@ -14,6 +14,7 @@ from recipes.core import jsonl
 from tests.conftest import ROOT, run, stage
 
 GRPO, GENERATE, SFT, EVALUATE = (f"recipes/arithmetic/{name}.yaml" for name in ("grpo", "generate", "sft", "evaluate"))
+STORY = pytest.mark.xdist_group("story")  # they share one run, and the last ones change it
 BATCH = ("--per_device_train_batch_size", 32, "--num_generations", 8)
 
 
@@ -34,6 +35,7 @@ def story(tmp_path_factory) -> Path:
     return out
 
 
+@STORY
 def test_grpo_leaves_an_adapter_that_differs_from_its_start_and_every_rollout(story):
     from safetensors.torch import load_file
 
@@ -53,6 +55,7 @@ def test_grpo_leaves_an_adapter_that_differs_from_its_start_and_every_rollout(st
         assert sum(row["advantage"] for row in group) == pytest.approx(0, abs=1e-3)
 
 
+@STORY
 def test_every_artefact_has_a_manifest(story):
     for file, name in (
         ("policy/manifest", "grpo"),
@@ -65,6 +68,7 @@ def test_every_artefact_has_a_manifest(story):
         assert manifest["config"] and manifest["versions"]["torch"] and manifest["inputs"]
 
 
+@STORY
 def test_kept_traces_are_right_well_formed_and_finished(story):
     rows = jsonl.read(story / "traces.jsonl")
     assert len({(row["key"], row["sample"]) for row in rows}) == len(rows) == 160
@@ -75,6 +79,7 @@ def test_kept_traces_are_right_well_formed_and_finished(story):
     assert json.loads((story / "traces.manifest.json").read_text())["counts"]["kept"] == len(kept)
 
 
+@STORY
 def test_scores_name_every_model_and_how_it_was_sampled(story):
     scores = json.loads((story / "scores.json").read_text())
     assert list(scores) == ["base", "policy", "student_base", "student"]
@@ -85,6 +90,7 @@ def test_scores_name_every_model_and_how_it_was_sampled(story):
         assert len(jsonl.read(story / f"completions/{name}.jsonl")) == 30
 
 
+@STORY
 def test_a_second_generate_does_only_what_is_missing(story):
     before = (story / "traces.jsonl").read_bytes()
     lines = before.split(b"\n")
@@ -97,6 +103,7 @@ def test_a_second_generate_does_only_what_is_missing(story):
     assert (story / "traces.jsonl").read_bytes() == before
 
 
+@STORY
 def test_a_second_grpo_goes_on_from_the_checkpoint(story):
     done = ok(stage("grpo", GRPO, "--output_dir", story, "--max_steps", 3, *BATCH))
     assert "going on from" in done.stderr and "checkpoint-2" in done.stderr
@@ -194,3 +201,29 @@ def test_a_mistake_ends_in_one_readable_line_within_ten_seconds(name, tmp_path):
     assert message in done.stderr
     assert done.stderr.count("\n") == 1, done.stderr
     assert time.time() - started < 10
+
+
+def test_a_yaml_of_trls_own_scripts_runs_unchanged(tmp_path):
+    rows = [{"prompt": [{"role": "user", "content": f"{n}*3+1"}], "solution": f"${3 * n + 1}$"} for n in range(10, 20)]
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "trl.yaml").write_text(
+        f"""
+model_name_or_path: recipes/arithmetic/models/base
+dataset_name: {tmp_path}/data
+reward_funcs: [accuracy_reward, think_format_reward]
+reward_weights: [1.0, 0.5]
+output_dir: {tmp_path}/out
+learning_rate: 1e-5
+max_steps: 1
+num_generations: 4
+max_completion_length: 40
+bf16: false
+use_peft: true
+report_to: none
+"""
+    )
+    ok(stage("grpo", tmp_path / "trl.yaml"))
+    rollouts = jsonl.read(tmp_path / "out/rollouts/train.jsonl")
+    assert set(rollouts[0]["rewards"]) == {"accuracy_reward", "think_format_reward"}
+    assert rollouts[0]["prompt"] in [row["prompt"] for row in rows]

@@ -71,8 +71,8 @@ def load_questions(args: DataArguments, split: str, max_samples: int | None = No
         return {"question": messages[-1]["content"], "answer": gold, "prompt": messages}
 
     total = len(dataset)
-    dataset = dataset.map(convert, desc=f"reading {name}", load_from_cache_file=False)
-    dataset = dataset.filter(lambda gold: bool(gold), input_columns="answer", load_from_cache_file=False)
+    dataset = dataset.map(convert, desc=f"reading {name}", keep_in_memory=True)
+    dataset = dataset.filter(lambda gold: bool(gold), input_columns="answer", keep_in_memory=True)
     if len(dataset) == 0:
         why = f"answer_pattern {args.answer_pattern!r} matches none of the {total} answers" if pattern else "has no answer"
         raise UserError(f"{name}, split {split!r}, column {answer!r}: {why}" if total else f"{name}: split {split!r} is empty")
@@ -91,7 +91,7 @@ def drop_long_prompts(dataset: "Dataset", tokenizer: "PreTrainedTokenizerBase", 
         lambda prompt: len(tokenizer(render(tokenizer, prompt), add_special_tokens=False)["input_ids"]) <= max_prompt_length,
         input_columns="prompt",
         desc="measuring prompts",
-        load_from_cache_file=False,
+        keep_in_memory=True,
     )
     if len(kept) == 0:
         raise UserError(f"max_prompt_length: all {len(dataset)} prompts are longer than {max_prompt_length} tokens; raise it")
@@ -123,6 +123,7 @@ def load_split(args: ScriptArguments, split: str) -> "Dataset":
                 if isinstance(saved, datasets.Dataset):
                     saved = datasets.DatasetDict({"train": saved})
                 return _split_of(saved, name, split)
+            return datasets.load_dataset(name, split=split)  # `dataset_config` is a matter of the hub
         elif path.suffix in _READERS or name.startswith((".", "/")):
             raise UserError(f"dataset_name: there is no file or folder {name!r}")
         return datasets.load_dataset(name, args.dataset_config, split=split)

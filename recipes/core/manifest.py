@@ -1,6 +1,7 @@
 """What made an artefact: `manifest.json` beside it holds the resolved configuration, versions, commit, data and seed."""
 
 import hashlib
+import json
 import logging
 import subprocess
 import time
@@ -56,6 +57,10 @@ def model_sha256(name: str | Path) -> str | None:
     for file in sorted(folder.glob("*.safetensors")):
         digest.update(file_sha256(file).encode())
     return digest.hexdigest()
+
+
+def rows_sha256(rows: list[dict[str, Any]]) -> str:
+    return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
 
 
 def file_sha256(path: Path) -> str:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recipes.core.config import UserError
+from recipes.core.config import ROOT, UserError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -27,25 +27,38 @@ def check_model(key: str, name: str | None) -> str:
 def adapter_base(path: str | Path) -> str | None:
     """The base model that the adapter in this folder belongs to; `None` for full weights and hub ids."""
     config = Path(path) / "adapter_config.json"
-    return json.loads(config.read_text(encoding="utf-8"))["base_model_name_or_path"] if config.is_file() else None
+    if not config.is_file():
+        return None
+    base = str(json.loads(config.read_text(encoding="utf-8"))["base_model_name_or_path"])
+    # A recipe names the models that it ships from the repository's folder; they are found from any other folder too.
+    return str(ROOT / base) if not Path(base).exists() and (ROOT / base).is_dir() else base
+
+
+def dtype_of(model_args: "ModelConfig") -> str:
+    """The dtype of the weights: the key `dtype`, else bfloat16 on an accelerator and float32 on a CPU."""
+    import torch
+
+    return model_args.dtype or ("bfloat16" if torch.accelerator.is_available() else "float32")
+
+
+def load_kwargs(model_args: "ModelConfig") -> dict[str, Any]:
+    """What `from_pretrained` is called with, in every stage."""
+    return {
+        "revision": model_args.model_revision,
+        "attn_implementation": model_args.attn_implementation,
+        "dtype": dtype_of(model_args),
+    }
 
 
 def load_model(name: str | Path, model_args: "ModelConfig") -> "PreTrainedModel":
     """The model for inference, on the accelerator if there is one. An adapter is merged into its base: one matrix product
     a layer instead of three."""
-    import torch
     from accelerate import PartialState
     from transformers import AutoModelForCausalLM
 
     base = adapter_base(name)
-    dtype = model_args.dtype if model_args.dtype in ("auto", None) else getattr(torch, str(model_args.dtype))
-    kwargs: dict[str, Any] = {
-        "dtype": dtype,
-        "attn_implementation": model_args.attn_implementation,
-        "revision": model_args.model_revision,
-    }
     try:
-        model = AutoModelForCausalLM.from_pretrained(base or name, **kwargs)
+        model = AutoModelForCausalLM.from_pretrained(base or name, **load_kwargs(model_args))
     except (OSError, ValueError) as error:
         raise UserError(f"cannot load the model {str(base or name)!r}: {' '.join(str(error).split())[:300]}") from error
     if base:

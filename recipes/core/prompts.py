@@ -24,12 +24,11 @@ Messages = list[dict[str, str]]
 
 
 def to_messages(question: str | Messages, system_prompt: str | None) -> Messages:
-    """The conversation that asks `question`. A question that is a conversation already keeps its own system prompt."""
-    messages = [{"role": "user", "content": question}] if isinstance(question, str) else list(question)
+    """The conversation that asks `question`. One that is a conversation already stays as it is."""
+    if not isinstance(question, str):
+        return list(question)
     system = R1_ZERO if system_prompt is None else system_prompt
-    if system and messages[0]["role"] != "system":
-        messages = [{"role": "system", "content": system}, *messages]
-    return messages
+    return [*([{"role": "system", "content": system}] if system else []), {"role": "user", "content": question}]
 
 
 def load_tokenizer(model: str | Path, chat_template: str | None = None, **kwargs: Any) -> "PreTrainedTokenizerBase":

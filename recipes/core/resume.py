@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -31,14 +32,17 @@ def checkpoint(folder: Path, made_of: dict[str, Any], resume: str | None) -> str
         if not Path(resume, "trainer_state.json").is_file():
             raise UserError(f"resume_from_checkpoint: {resume!r} is not a checkpoint (no trainer_state.json)")
         return resume
+    first = os.environ.get("RANK", "0") == "0"  # the only process that removes anything; it looks before the others do
     if resume and resume.lower() == "false":
-        shutil.rmtree(folder, ignore_errors=True)
+        if first and folder.exists():
+            shutil.rmtree(folder)
         return None
     checkpoints = [path for path in folder.glob("checkpoint-*") if path.is_dir()]
     for path in [path for path in checkpoints if not _complete(path)]:
-        logger.warning("%s was not written to its end and is removed", path)
-        shutil.rmtree(path)
         checkpoints.remove(path)
+        if first:
+            logger.warning("%s was not written to its end and is removed", path)
+            shutil.rmtree(path)
     if not checkpoints:
         return None
     refuse_other_run(folder / "manifest.json", made_of, "Write `--resume_from_checkpoint false` to start anew")
