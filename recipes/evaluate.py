@@ -20,6 +20,7 @@ from recipes.core import config as configuration
 from recipes.core import data, jsonl, manifest, models, prompts
 from recipes.core.config import StageArguments, UserError
 from recipes.core.sampling import SamplingArguments, batches, sample
+from recipes.core.stage import run
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -46,7 +47,7 @@ def main() -> None:
         config.parse(cls) for cls in (EvaluateArguments, SamplingArguments, ModelConfig, StageArguments)
     )
     config.print_and_exit(args, sampling, model_args, stage)
-    run_dir = configuration.output_dir(config, stage)
+    run_dir = config.output_dir(stage)
     chosen = choose_models(args.models, model_args.model_name_or_path, run_dir)
     judges = {"verdict": rewards.named(args.verdict), "format": rewards.named("format")}
     questions = data.load_questions(args, args.dataset_test_split, args.max_eval_samples)
@@ -65,7 +66,7 @@ def main() -> None:
     if not state.is_main_process:
         return
     about = {"sampling": vars(sampling) | {"seed": stage.seed}, "dataset": f"{args.dataset_name}:{args.dataset_test_split}"}
-    configuration.dump_json(run_dir / "scores.json", {name: values | about for name, values in scores.items()})
+    jsonl.write_document(run_dir / "scores.json", {name: values | about for name, values in scores.items()})
     made_of = {
         "config": config.resolve(args, sampling, model_args, stage),
         "inputs": {"dataset": manifest.fingerprint(questions)} | {n: manifest.model_sha256(p) for n, p in chosen.items()},
@@ -182,4 +183,4 @@ def table(scores: dict[str, dict[str, Any]], sampling: SamplingArguments) -> str
 
 
 if __name__ == "__main__":
-    configuration.run(main)
+    run(main)

@@ -18,6 +18,7 @@ from recipes.core import config as configuration
 from recipes.core import data, jsonl, manifest, models, prompts, resume
 from recipes.core.config import StageArguments, UserError
 from recipes.core.sampling import SamplingArguments, batches, sample
+from recipes.core.stage import run
 
 
 @dataclass
@@ -35,7 +36,7 @@ def main() -> None:
         config.parse(cls) for cls in (GenerateArguments, SamplingArguments, ModelConfig, StageArguments)
     )
     config.print_and_exit(args, sampling, model_args, stage)
-    run_dir = configuration.output_dir(config, stage)
+    run_dir = config.output_dir(stage)
     teacher = models.check_model("model_name_or_path", model_args.model_name_or_path or str(run_dir / "policy"))
     judges = {"verdict": rewards.named(args.verdict), "format": rewards.named("format")}
     questions = data.load_questions(args, args.dataset_train_split, args.max_train_samples)
@@ -108,4 +109,4 @@ def key(row: dict[str, str]) -> str:
 
 
 if __name__ == "__main__":
-    configuration.run(main)
+    run(main)

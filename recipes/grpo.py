@@ -19,6 +19,7 @@ import rewards
 from recipes.core import config as configuration
 from recipes.core import data, jsonl, manifest, models, prompts, resume
 from recipes.core.config import StageArguments, UserError
+from recipes.core.stage import run
 
 TRL_REWARDS = ("accuracy_reward", "reasoning_accuracy_reward", "think_format_reward")  # names that `trl grpo` knows
 
@@ -48,7 +49,7 @@ def main() -> None:
     started = time.time()
     config = configuration.load("grpo", GRPOArguments, ModelConfig, StageArguments, training_arguments="GRPOConfig")
     args, model_args, stage = config.parse(GRPOArguments), config.parse(ModelConfig), config.parse(StageArguments)
-    run_dir = configuration.output_dir(config, stage)
+    run_dir = config.output_dir(stage)
     entries = reward_entries(args, config)
     rewards.build(entries)
     models.check_model("model_name_or_path", model_args.model_name_or_path)
@@ -63,8 +64,8 @@ def main() -> None:
     config.print_and_exit(args, model_args, training_args)
     model_args.dtype = models.dtype_of(model_args)
 
-    from recipes.core.callbacks import show_progress
     from recipes.core.trainer import RolloutGRPOTrainer
+    from recipes.core.training import train
 
     tokenizer = prompts.load_tokenizer(model_args.model_name_or_path, args.chat_template, revision=model_args.model_revision)
     functions, _ = rewards.build(entries, prefix=prompts.completion_prefix(tokenizer))
@@ -93,20 +94,12 @@ def main() -> None:
         peft_config=get_peft_config(model_args),
         rollouts_dir=run_dir / "rollouts",
     )
-    show_progress(trainer)
     if trainer.is_world_process_zero():
-        done = int(checkpoint.rpartition("-")[2]) if checkpoint else 0
+        done = int(Path(checkpoint).name.partition("-")[2]) if checkpoint else 0
         for file in (run_dir / "rollouts").glob("*.jsonl"):  # the steps after the checkpoint are run again
             jsonl.keep(file, lambda row: row["step"] < done)
-        manifest.write(policy_dir / "manifest.json", "grpo", made_of, started, status="running")
-    trainer.train(resume_from_checkpoint=checkpoint)
-    trainer.save_model()
-    trainer.save_state()
-    if trainer.is_world_process_zero():
-        facts = {"status": "finished", "steps": trainer.state.global_step, "processes": training_args.world_size}
-        manifest.write(policy_dir / "manifest.json", "grpo", made_of, started, **facts)
-        manifest.say("grpo", f"{len(questions)} questions of {args.dataset_name}", f"{policy_dir} and {run_dir}/rollouts", started)
-    trainer.end()
+    train(trainer, "grpo", made_of, checkpoint, started)
+    manifest.say("grpo", f"{len(questions)} questions of {args.dataset_name}", f"{policy_dir} and {run_dir}/rollouts", started)
 
 
 def reward_entries(args: GRPOArguments, config: configuration.Config) -> list[Any]:
@@ -154,4 +147,4 @@ def check_batch(args: BatchArguments, processes: int) -> None:
 
 
 if __name__ == "__main__":
-    configuration.run(main)
+    run(main)

@@ -18,6 +18,7 @@ from trl import ModelConfig, ScriptArguments
 from recipes.core import config as configuration
 from recipes.core import jsonl, manifest, models, prompts, resume
 from recipes.core.config import StageArguments, UserError
+from recipes.core.stage import run
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -41,7 +42,7 @@ def main() -> None:
     started = time.time()
     config = configuration.load("sft", SFTArguments, ModelConfig, StageArguments, training_arguments="SFTConfig")
     args, model_args, stage = config.parse(SFTArguments), config.parse(ModelConfig), config.parse(StageArguments)
-    run_dir = configuration.output_dir(config, stage)
+    run_dir = config.output_dir(stage)
     models.check_model("model_name_or_path", model_args.model_name_or_path)
     if not config.print_config:
         source, rows = read_traces(args, run_dir)
@@ -52,7 +53,7 @@ def main() -> None:
     config.print_and_exit(args, model_args, training_args)
     model_args.dtype = models.dtype_of(model_args)
 
-    from recipes.core.callbacks import show_progress
+    from recipes.core.training import train
 
     tokenizer = prompts.load_tokenizer(model_args.model_name_or_path, args.chat_template, revision=model_args.model_revision)
     tokenizer.padding_side = "right"
@@ -75,17 +76,8 @@ def main() -> None:
     )
     tokenized: Any = trainer.train_dataset
     check_targets(tokenized[0], traces[0], tokenizer)
-    show_progress(trainer)
-    if trainer.is_world_process_zero():
-        manifest.write(student_dir / "manifest.json", "sft", made_of, started, status="running")
-    trainer.train(resume_from_checkpoint=checkpoint)
-    trainer.save_model()
-    trainer.save_state()
-    if trainer.is_world_process_zero():
-        facts = {"status": "finished", "steps": trainer.state.global_step, "processes": training_args.world_size}
-        manifest.write(student_dir / "manifest.json", "sft", made_of, started, **facts)
-        manifest.say("sft", f"{len(traces)} traces of {source}", str(student_dir), started)
-    trainer.end()
+    train(trainer, "sft", made_of, checkpoint, started)
+    manifest.say("sft", f"{len(traces)} traces of {source}", str(student_dir), started)
 
 
 def read_traces(args: SFTArguments, run_dir: Path) -> tuple[str, list[dict[str, Any]]]:
@@ -152,4 +144,4 @@ def check_targets(tokenized: dict[str, Any], row: dict[str, Any], tokenizer: "Pr
 
 
 if __name__ == "__main__":
-    configuration.run(main)
+    run(main)

@@ -1,14 +1,13 @@
 """Command line over YAML over defaults; every key known or refused."""
 
 import dataclasses
-import json
 
 import pytest
 import yaml
 
-from recipes.core import config as configuration
-from recipes.core.config import StageArguments, UserError, field_names, load
+from recipes.core.config import StageArguments, UserError, load
 from recipes.core.data import DataArguments
+from recipes.core.keys import RENAMED, training_keys
 from tests.conftest import ROOT, run, stage
 
 ARITHMETIC = "recipes/arithmetic/grpo.yaml"
@@ -86,9 +85,9 @@ def test_the_names_read_from_trls_source_are_the_fields_of_its_classes():
     from trl import GRPOConfig, SFTConfig
 
     for cls in (GRPOConfig, SFTConfig):
-        names = {name for file in configuration._TRAINING_ARGUMENTS[cls.__name__] for name in field_names(file)}
+        names = training_keys(cls.__name__)
         assert {f.name for f in dataclasses.fields(cls)} <= names
-        assert not names & set(configuration.RENAMED) - {"vllm_importance_sampling_cap", "use_transformers_paged"}
+        assert not names & set(RENAMED) - {"vllm_importance_sampling_cap", "use_transformers_paged"}
 
 
 def test_a_secret_never_reaches_the_resolved_configuration():
@@ -117,11 +116,3 @@ def test_help_shows_every_default_with_its_comment_at_once(name):
     done = run("python", f"recipes/{name}.py", "--help")
     assert done.returncode == 0, done.stderr
     assert (ROOT / f"recipes/defaults/{name}.yaml").read_text() in done.stdout
-
-
-def test_manifests_are_replaced_whole(tmp_path):
-    path = tmp_path / "a" / "manifest.json"
-    configuration.dump_json(path, {"a": 1})
-    configuration.dump_json(path, {"a": 2})
-    assert json.loads(path.read_text()) == {"a": 2}
-    assert [p.name for p in path.parent.iterdir()] == ["manifest.json"]

@@ -31,6 +31,14 @@ def test_a_torn_last_line_is_dropped_and_all_others_stay(tmp_path):
     assert file.read_text() == '{"n": 1}\n'
 
 
+def test_documents_are_replaced_whole(tmp_path):
+    path = tmp_path / "a" / "manifest.json"
+    jsonl.write_document(path, {"a": 1})
+    jsonl.write_document(path, {"a": 2})
+    assert json.loads(path.read_text()) == {"a": 2}
+    assert [p.name for p in path.parent.iterdir()] == ["manifest.json"]
+
+
 def checkpoint(folder, step, state='{"global_step": 1}'):
     path = folder / f"checkpoint-{step}"
     path.mkdir(parents=True)

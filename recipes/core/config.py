@@ -8,14 +8,8 @@ be known to be wrong is said before torch is imported, in one line.
 
 import argparse
 import ast
-import difflib
-import importlib.util
-import json
-import logging
 import os
 import sys
-import warnings
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from enum import Enum
 from pathlib import Path
@@ -24,33 +18,9 @@ from typing import Any
 import yaml
 from trl.scripts.utils import TrlParser
 
-from rewards import RewardError
+from recipes.core.keys import UserError, check_key, is_secret, training_keys
 
 ROOT = Path(__file__).parents[2]
-
-# Keys that TRL or transformers renamed or removed, and what to write today.
-RENAMED = {
-    "torch_dtype": "write `dtype`",
-    "max_seq_length": "write `max_length`",
-    "overwrite_output_dir": "a run resumes by itself; write `resume_from_checkpoint: false` to start anew",
-    "evaluation_strategy": "write `eval_strategy`",
-    "vllm_importance_sampling_cap": "write `vllm_importance_sampling_clip_max`",
-    "use_transformers_paged": "write `use_transformers_continuous_batching`",
-    "max_new_tokens": "write `max_completion_length`",
-    "num_samples": "write `num_generations`",
-    "max_steps_per_generation": "write `steps_per_generation`",
-    "no_cuda": "write `use_cpu`",
-    "tokenizer_name_or_path": "the tokenizer is read from `model_name_or_path`",
-}
-# Where TRL's training arguments are defined; read as text, because importing them costs seconds.
-_TRAINING_ARGUMENTS = {
-    "GRPOConfig": ("trl/trainer/grpo_config.py", "trl/trainer/base_config.py", "transformers/training_args.py"),
-    "SFTConfig": ("trl/trainer/sft_config.py", "trl/trainer/base_config.py", "transformers/training_args.py"),
-}
-
-
-class UserError(ValueError):
-    """Something the user can mend: the message names the file and the key, and says what is allowed."""
 
 
 @dataclass
@@ -118,6 +88,10 @@ class Config:
             overrides |= {key: value for key, value in (("use_cpu", True), ("bf16", False)) if not self.given(key)}
         return self.parse(cls, **overrides)
 
+    def output_dir(self, stage: StageArguments) -> Path:
+        """The run's folder: `output_dir` if given, else outputs/<recipe>."""
+        return Path(stage.output_dir or Path("outputs") / self.recipe)
+
     def given(self, key: str) -> bool:
         """Whether the YAML or the command line sets `key`."""
         return key in self.values or any(_key(word) == key for word in self.arguments)
@@ -150,7 +124,7 @@ def load(stage: str, *dataclasses: type, training_arguments: str | None = None, 
     arguments = list(sys.argv[1:] if argv is None else argv)
     known = {f.name for cls in dataclasses for f in fields(cls)}
     if training_arguments:
-        known |= {name for file in _TRAINING_ARGUMENTS[training_arguments] for name in field_names(file)}
+        known |= training_keys(training_arguments)
     if "-h" in arguments or "--help" in arguments:
         _help(stage, training_arguments)
     print_config = "--print-config" in arguments or "--print_config" in arguments
@@ -159,9 +133,9 @@ def load(stage: str, *dataclasses: type, training_arguments: str | None = None, 
     values = read_yaml(path) if path else {}
     source = str(path) if path else "the command line"
     for key in values:
-        _check_key(key, known, source)
+        check_key(key, known, source)
     for key in filter(None, map(_key, arguments)):
-        _check_key(key, known, "the command line")
+        check_key(key, known, "the command line")
     if arguments and not arguments[0].startswith("--"):
         raise UserError(f"the command line: {arguments[0]!r} belongs to no key; write --key value")
     # TRL's own scripts take environment variables in the YAML.
@@ -213,33 +187,6 @@ def _key(word: str) -> str | None:
     return word[2:].split("=")[0].replace("-", "_") if word.startswith("--") else None
 
 
-def _check_key(key: str, known: set[str], source: str) -> None:
-    if key in known or key == "env":
-        return
-    if key in RENAMED:
-        raise UserError(f"{source}: the key `{key}` is not used any more: {RENAMED[key]}")
-    near = difflib.get_close_matches(key, known, n=1)
-    hint = f"did you mean `{near[0]}`?" if near else "--help lists the keys"
-    raise UserError(f"{source}: unknown key `{key}`; {hint}")
-
-
-def field_names(file: str) -> Iterator[str]:
-    """The annotated names in the classes of a package's file, such as "trl/trainer/sft_config.py", without importing it."""
-    package, _, inside = file.partition("/")
-    spec = importlib.util.find_spec(package)
-    assert spec and spec.submodule_search_locations
-    tree = ast.parse(Path(spec.submodule_search_locations[0], inside).read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ClassDef):
-            for statement in node.body:
-                if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
-                    yield statement.target.id
-
-
-def is_secret(key: str) -> bool:
-    return key == "hub_token" or any(word in key.lower() for word in ("secret", "password", "api_key"))
-
-
 def _help(stage: str, training_arguments: str | None) -> None:
     script, defaults = ROOT / "recipes" / f"{stage}.py", ROOT / "recipes" / "defaults" / f"{stage}.yaml"
     sys.stdout.write((ast.get_docstring(ast.parse(script.read_text(encoding="utf-8"))) or "") + "\n\n")
@@ -248,56 +195,3 @@ def _help(stage: str, training_arguments: str | None) -> None:
     if training_arguments:
         sys.stdout.write(f"\nand every key of trl.{training_arguments} and trl.ModelConfig.\n")
     sys.exit(0)
-
-
-def output_dir(config: Config, stage: StageArguments | Any) -> Path:
-    """The run's folder: `output_dir` if given, else outputs/<recipe>."""
-    return Path(stage.output_dir or Path("outputs") / config.recipe)
-
-
-def run(main: Callable[[], None]) -> None:
-    """Runs a stage's `main`. What the user can mend ends in one line and exit code 2; anything else keeps its traceback."""
-    rank = int(os.environ.get("RANK", "0"))
-    where = f"[rank {rank}] " if rank else ""
-    logging.basicConfig(level=logging.INFO if rank == 0 else logging.WARNING, format=f"{where}%(message)s", stream=sys.stderr)
-    for noisy in ("httpx", "datasets", "deepspeed"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    # The versions are pinned, so what will change in later ones is for us and not for the reader of a run's output.
-    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|trl|peft|torch)\b")
-    # A script's own folder comes first on the path, where `evaluate` would be ours and not the installed package. The user's
-    # folder takes its place, so that dotted paths to their own rewards and datasets are found.
-    sys.path[0] = os.getcwd()
-    try:
-        check_processes()
-        main()
-    except (UserError, RewardError) as error:
-        sys.stderr.write(f"{where}error: {error}\n")
-        sys.exit(2)
-
-
-def check_processes() -> None:
-    """Makes several processes on a machine without an accelerator one group; raises `UserError` if they are not one.
-
-    Launched on a CPU as `distributed_type: MULTI_GPU`, processes that nobody tells so train side by side, each on its own.
-    """
-    asked = int(os.environ.get("WORLD_SIZE", "1"))
-    if asked == 1:
-        return
-    import torch
-    from accelerate import PartialState
-
-    cpu = not torch.accelerator.is_available()
-    if cpu:
-        os.environ["ACCELERATE_USE_CPU"] = "true"  # what transformers' TrainingArguments and Accelerator read
-    state = PartialState(cpu=cpu)
-    if state.num_processes != asked:
-        raise UserError(f"accelerate was asked for {asked} processes and made a group of {state.num_processes}")
-    logging.getLogger(__name__).info("%d processes, backend %s, device %s", asked, state.backend, state.device)
-
-
-def dump_json(path: Path, value: Any) -> None:
-    """Writes JSON so that a reader finds the old file or the whole new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
-    temporary.replace(path)

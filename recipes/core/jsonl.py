@@ -1,4 +1,4 @@
-"""Append-only files of JSON lines that survive `kill -9`."""
+"""JSON files that survive `kill -9`: append-only lines, and whole documents."""
 
 import json
 import os
@@ -35,3 +35,11 @@ def keep(path: Path, wanted: Callable[[Row], bool]) -> list[Row]:
         append(temporary, rows)
         temporary.replace(path)
     return rows
+
+
+def write_document(path: Path, value: Any) -> None:
+    """Writes one JSON value so that a reader finds the old file or the whole new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
+    temporary.replace(path)

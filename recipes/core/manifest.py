@@ -9,7 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recipes.core.config import ROOT, dump_json
+from recipes.core import jsonl
+from recipes.core.config import ROOT
 from recipes.core.models import adapter_base
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def write(path: Path, stage: str, made_of: dict[str, Any], started: float, **fac
         "git_commit": git_commit(),
         "versions": {package: version(package) for package in _PACKAGES},
     }
-    dump_json(path, about | facts | made_of)
+    jsonl.write_document(path, about | facts | made_of)
 
 
 def fingerprint(dataset: "Dataset") -> dict[str, Any]:

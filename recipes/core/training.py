@@ -1,9 +1,12 @@
-"""What a training run shows while it runs."""
+"""How a trainer is run: what it shows while it trains, and what it leaves."""
 
+from pathlib import Path
 from typing import Any
 
 from transformers import Trainer, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
+
+from recipes.core import manifest
 
 # What a line shows of a step's metrics, under short names; all of them are in trainer_state.json.
 _SHOWN = {
@@ -36,8 +39,18 @@ class ShortProgress(ProgressCallback):
             self.training_bar.write(f"step {state.global_step:>4}/{state.max_steps}  {line}")
 
 
-def show_progress(trainer: Trainer) -> None:
-    """Puts `ShortProgress` in the place of whatever transformers chose to print."""
+def train(trainer: Trainer, stage: str, made_of: dict[str, Any], checkpoint: str | None, started: float) -> None:
+    """Trains from `checkpoint` (or step 0) and leaves the model, its metrics and its manifest in the trainer's `output_dir`."""
     trainer.remove_callback(ProgressCallback)
-    trainer.remove_callback(PrinterCallback)
+    trainer.remove_callback(PrinterCallback)  # one of the two is what transformers chose to print with
     trainer.add_callback(ShortProgress)
+    path = Path(str(trainer.args.output_dir)) / "manifest.json"
+    if trainer.is_world_process_zero():
+        manifest.write(path, stage, made_of, started, status="running")
+    trainer.train(resume_from_checkpoint=checkpoint)
+    trainer.save_model()
+    trainer.save_state()
+    if trainer.is_world_process_zero():
+        facts = {"status": "finished", "steps": trainer.state.global_step, "processes": trainer.args.world_size}
+        manifest.write(path, stage, made_of, started, **facts)
+    trainer.end()

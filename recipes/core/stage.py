@@ -1,0 +1,50 @@
+"""How a stage starts and ends: logging, the path, one group of processes, and errors in one line."""
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable
+
+from recipes.core.config import UserError
+from rewards import RewardError
+
+
+def run(main: Callable[[], None]) -> None:
+    """Runs a stage's `main`. What the user can mend ends in one line and exit code 2; anything else keeps its traceback."""
+    rank = int(os.environ.get("RANK", "0"))
+    where = f"[rank {rank}] " if rank else ""
+    logging.basicConfig(level=logging.INFO if rank == 0 else logging.WARNING, format=f"{where}%(message)s", stream=sys.stderr)
+    for noisy in ("httpx", "datasets", "deepspeed"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    # The versions are pinned, so what will change in later ones is for us and not for the reader of a run's output.
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|trl|peft|torch)\b")
+    # A script's own folder comes first on the path, where `evaluate` would be ours and not the installed package. The user's
+    # folder takes its place, so that dotted paths to their own rewards and datasets are found.
+    sys.path[0] = os.getcwd()
+    try:
+        check_processes()
+        main()
+    except (UserError, RewardError) as error:
+        sys.stderr.write(f"{where}error: {error}\n")
+        sys.exit(2)
+
+
+def check_processes() -> None:
+    """Makes several processes on a machine without an accelerator one group; raises `UserError` if they are not one.
+
+    Launched on a CPU as `distributed_type: MULTI_GPU`, processes that nobody tells so train side by side, each on its own.
+    """
+    asked = int(os.environ.get("WORLD_SIZE", "1"))
+    if asked == 1:
+        return
+    import torch
+    from accelerate import PartialState
+
+    cpu = not torch.accelerator.is_available()
+    if cpu:
+        os.environ["ACCELERATE_USE_CPU"] = "true"  # what transformers' TrainingArguments and Accelerator read
+    state = PartialState(cpu=cpu)
+    if state.num_processes != asked:
+        raise UserError(f"accelerate was asked for {asked} processes and made a group of {state.num_processes}")
+    logging.getLogger(__name__).info("%d processes, backend %s, device %s", asked, state.backend, state.device)
