@@ -43,7 +43,7 @@ if [[ $processes == auto ]]; then
   $single || ((gpus <= 1)) || processes=$gpus
 fi
 [[ $processes =~ ^[1-9][0-9]*$ ]] || fail "--num-processes is '$processes'; write a number or auto"
-! $single || ((processes == 1)) || fail "$accelerate is one process; take ddp, zero2, zero3 or fsdp2 for $processes"
+! $single || ((processes == 1)) || fail "$accelerate is one process; take ddp, zero2 or zero3 (fsdp2 on GPUs) for $processes"
 # accelerate refuses the several-process launcher for one process of plain ddp; one process needs none.
 [[ $accelerate != ddp ]] || ((processes > 1)) || fail "ddp needs two processes or more (found $gpus GPU); write --num-processes 2, or --accelerate cpu"
 

@@ -85,7 +85,10 @@ class Config:
         import torch
 
         if not torch.accelerator.is_available():
-            overrides |= {key: value for key, value in (("use_cpu", True), ("bf16", False)) if not self.given(key)}
+            # accelerate takes `use_cpu` to mean "without DeepSpeed"; naming the backend does as well.
+            deepspeed = os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true"
+            cpu = {"bf16": False} | ({"ddp_backend": "gloo"} if deepspeed else {"use_cpu": True})
+            overrides |= {key: value for key, value in cpu.items() if not self.given(key)}
         return self.parse(cls, **overrides)
 
     def output_dir(self, stage: StageArguments) -> Path:

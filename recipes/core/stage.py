@@ -31,9 +31,10 @@ def run(main: Callable[[], None]) -> None:
 
 
 def check_processes() -> None:
-    """Makes several processes on a machine without an accelerator one group; raises `UserError` if they are not one.
+    """Makes several processes one group, on the CPU too, and says so; raises `UserError` if they are not what was asked for.
 
-    Launched on a CPU as `distributed_type: MULTI_GPU`, processes that nobody tells so train side by side, each on its own.
+    accelerate's configs for several processes mean GPUs. On a machine without one, processes that nobody tells so train side
+    by side, each on its own; and told that they are CPU processes, they forget DeepSpeed and FSDP and train as plain DDP.
     """
     asked = int(os.environ.get("WORLD_SIZE", "1"))
     if asked == 1:
@@ -41,10 +42,17 @@ def check_processes() -> None:
     import torch
     from accelerate import PartialState
 
-    cpu = not torch.accelerator.is_available()
-    if cpu:
+    sharding = next((kind for kind in ("DEEPSPEED", "FSDP") if os.environ.get(f"ACCELERATE_USE_{kind}") == "true"), None)
+    if torch.accelerator.is_available():
+        state = PartialState()
+    elif sharding == "FSDP":
+        raise UserError("accelerate shards with FSDP on accelerators only, and there is none; take ddp, zero2 or zero3 on a CPU")
+    elif sharding == "DEEPSPEED":
+        state = PartialState(backend="gloo")
+    else:
         os.environ["ACCELERATE_USE_CPU"] = "true"  # what transformers' TrainingArguments and Accelerator read
-    state = PartialState(cpu=cpu)
+        state = PartialState(cpu=True)
     if state.num_processes != asked:
         raise UserError(f"accelerate was asked for {asked} processes and made a group of {state.num_processes}")
-    logging.getLogger(__name__).info("%d processes, backend %s, device %s", asked, state.backend, state.device)
+    kind = state.distributed_type.value
+    logging.getLogger(__name__).info("%d processes, %s, backend %s, device %s", asked, kind, state.backend, state.device)

@@ -52,5 +52,6 @@ def train(trainer: Trainer, stage: str, made_of: dict[str, Any], checkpoint: str
     trainer.save_state()
     if trainer.is_world_process_zero():
         facts = {"status": "finished", "steps": trainer.state.global_step, "processes": trainer.args.world_size}
+        facts["distributed_type"] = trainer.accelerator.distributed_type.value
         manifest.write(path, stage, made_of, started, **facts)
     trainer.end()
