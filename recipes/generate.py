@@ -48,6 +48,8 @@ def main() -> None:
     tokenizer = prompts.load_tokenizer(teacher, args.chat_template, revision=model_args.model_revision)
     prefix = prompts.completion_prefix(tokenizer)
     questions = data.drop_long_prompts(questions, tokenizer, args.max_prompt_length)
+    first = {key(row): index for index, row in reversed(list(enumerate(questions)))}
+    questions = questions.select(sorted(first.values()))  # a question that the dataset asks twice is answered once
     made_of = {
         "config": config.resolve(args, sampling, model_args, stage),
         "inputs": {"dataset": manifest.fingerprint(questions), "teacher": manifest.model_sha256(teacher)},

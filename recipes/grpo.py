@@ -106,7 +106,10 @@ def reward_entries(args: GRPOArguments, config: configuration.Config) -> list[An
     """The recipe's `rewards`, or TRL's `reward_funcs` and `reward_weights` in the same form."""
     import yaml
 
-    entries = yaml.safe_load(args.rewards) if isinstance(args.rewards, str) else args.rewards
+    try:
+        entries = yaml.safe_load(args.rewards) if isinstance(args.rewards, str) else args.rewards
+    except yaml.YAMLError as error:
+        raise UserError(f"{config.source}: `rewards` is not valid YAML: {' '.join(str(error).split())}") from error
     if entries and args.reward_funcs:
         raise UserError(f"{config.source}: `rewards` and `reward_funcs` say the same thing; keep one of them")
     if entries and config.given("reward_weights"):

@@ -193,6 +193,7 @@ def test_fsdp_on_a_cpu_is_refused_because_accelerate_would_silently_not_shard():
 MISTAKES = {
     "misspelt key": (["--lerning_rate", "1"], "did you mean `learning_rate`?"),
     "no such reward": (["--rewards", "[{name: acuracy}]"], "did you mean 'accuracy'?"),
+    "rewards that are no YAML": (["--rewards", "[{name: accuracy"], "`rewards` is not valid YAML"),
     "no such dataset": (["--dataset_name", "./nowhere.jsonl"], "there is no file or folder './nowhere.jsonl'"),
     "no such model": (["--model_name_or_path", "./nowhere"], "there is no folder './nowhere'"),
     "no such column": (["--question_column", "problem"], "no column 'problem'; there are: question, answer"),
@@ -237,3 +238,12 @@ report_to: none
     rollouts = jsonl.read(tmp_path / "out/rollouts/train.jsonl")
     assert set(rollouts[0]["rewards"]) == {"accuracy_reward", "think_format_reward"}
     assert rollouts[0]["prompt"] in [row["prompt"] for row in rows]
+
+
+def test_a_question_that_the_dataset_asks_twice_is_answered_once(tmp_path):
+    rows = [{"question": question, "answer": "166"} for question in ("23*7+5", "23*7+5", "80*2+6")]
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    teacher = ("--model_name_or_path", "recipes/arithmetic/models/base", "--num_generations", 40)
+    ok(stage("generate", GENERATE, "--output_dir", tmp_path / "out", "--dataset_name", tmp_path / "train.jsonl", *teacher))
+    traces = jsonl.read(tmp_path / "out/traces.jsonl")
+    assert [row["question"] for row in traces] == ["23*7+5"] * 40 + ["80*2+6"] * 40

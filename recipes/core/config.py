@@ -76,7 +76,7 @@ class Config:
             try:
                 parsed.append(cls(**taken | {k: v for k, v in overrides.items() if k in names}))
             except (ValueError, TypeError) as problem:  # TRL and transformers check combinations in __post_init__
-                raise UserError(f"{self.source}: {problem}") from problem
+                raise UserError(f"{self.source}: {' '.join(str(problem).split())}") from problem
         return parsed[0] if len(parsed) == 1 else tuple(parsed)
 
     def parse_training(self, cls: type, **overrides: Any) -> Any:
