@@ -18,13 +18,23 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 from rewards.accuracy import Accuracy
+from rewards.choice import Choice
+from rewards.countdown import Countdown
+from rewards.exact import Exact
 from rewards.format import Format
+from rewards.overlong import Overlong
+from rewards.repetition import Repetition
 
 Reward = Callable[..., float | None]
 
 REWARDS: dict[str, type] = {
     "accuracy": Accuracy,
     "format": Format,
+    "exact": Exact,
+    "choice": Choice,
+    "countdown": Countdown,
+    "overlong": Overlong,
+    "repetition": Repetition,
 }
 
 
@@ -83,7 +93,7 @@ def build(entries: Sequence[dict[str, Any] | str], prefix: str = "") -> tuple[li
     """
     functions, weights = [], []
     for entry in entries:
-        parameters = {"name": entry} if isinstance(entry, str) else dict(entry)
+        parameters = {"name": entry} if isinstance(entry, str) else dict(entry) if isinstance(entry, dict) else {}
         name = parameters.pop("name", None)
         if not isinstance(name, str):
             raise RewardError(f"rewards: the entry {entry!r} has no name; write {{name: accuracy, weight: 1.0}}")
@@ -112,7 +122,10 @@ def named(name: str, parameters: dict[str, Any] | None = None) -> Reward:
     for key in parameters or {}:
         if key not in allowed:
             raise RewardError(f"rewards: {name!r} has no parameter {key!r}; allowed are: {', '.join(['weight', *allowed])}")
-    return reward(**(parameters or {}))
+    try:
+        return reward(**(parameters or {}))
+    except (TypeError, ValueError) as error:  # a parameter is missing, or its value makes no sense
+        raise RewardError(f"rewards: {name!r}: {error}") from error
 
 
 def _dotted(path: str, parameters: dict[str, Any]) -> Callable[..., Any]:
