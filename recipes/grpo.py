@@ -51,7 +51,7 @@ def main() -> None:
     args, model_args, stage = config.parse(GRPOArguments), config.parse(ModelConfig), config.parse(StageArguments)
     run_dir = config.output_dir(stage)
     entries = reward_entries(args, config)
-    rewards.build(entries)
+    _, weights = rewards.build(entries)  # whether they can be built is known now; the prefix is once the tokenizer is loaded
     models.check_model("model_name_or_path", model_args.model_name_or_path)
     check_batch(config.parse(BatchArguments), int(os.environ.get("WORLD_SIZE", "1")))
     if not config.print_config:
@@ -59,7 +59,6 @@ def main() -> None:
 
     from trl import GRPOConfig, get_peft_config, get_quantization_config
 
-    functions, weights = rewards.build(entries)
     training_args = config.parse_training(GRPOConfig, output_dir=str(run_dir / "policy"), reward_weights=weights)
     config.print_and_exit(args, model_args, training_args)
     model_args.dtype = models.dtype_of(model_args)

@@ -76,8 +76,7 @@ def _math_equal(gold: str, answer: str, timeout_seconds: int) -> bool:
     from math_verify import verify
 
     parsed = _math_parse(answer, timeout_seconds)
-    golds = list(_math(gold, timeout_seconds)) or _math_parse(gold, timeout_seconds)
-    return bool(verify(golds, parsed, timeout_seconds=_limit(timeout_seconds)))
+    return bool(verify(list(_math(gold, timeout_seconds)), parsed, timeout_seconds=_limit(timeout_seconds)))
 
 
 def _limit(timeout_seconds: int) -> int | None:
