@@ -1,0 +1,33 @@
+"""What of a reward that must see the whole batch: to compare a group, to ask a pool of processes, to run a model once?"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What came of judging a batch.
+
+    Attributes:
+        scores: one per completion; `None` where it cannot be judged.
+        timed_out: how many completions ran into their time or memory limit (they score 0).
+        failed: how many could not be judged because the judge itself failed: a sandbox, an endpoint (they score `None`).
+    """
+
+    scores: list[float | None]
+    timed_out: int = 0
+    failed: int = 0
+
+
+class BatchReward:
+    """A reward that judges a batch at once. Called with one completion, it is a reward like any other."""
+
+    def judge(self, completions: Sequence[str], rows: Sequence[Row]) -> Judged:
+        """Judges `completions`; `rows` holds the columns of each, in the same order."""
+        raise NotImplementedError
+
+    def __call__(self, completion: str, **row: Any) -> float | None:
+        return self.judge([completion], [row]).scores[0]
