@@ -19,7 +19,7 @@ import rewards
 from recipes.core import config as configuration
 from recipes.core import data, jsonl, manifest, models, prompts
 from recipes.core.config import StageArguments, UserError
-from recipes.core.sampling import SamplingArguments, batches, sample
+from recipes.core.sampling import SamplingArguments, batches, complete
 from recipes.core.stage import run
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def main() -> None:
     state = PartialState()
     scores: dict[str, dict[str, Any]] = {}
     for name, path in chosen.items():
-        rows, parameters = complete(name, path, questions, args, sampling, model_args, stage.seed, judges)
+        rows, parameters = run_model(name, path, questions, args, sampling, model_args, stage.seed, judges)
         if state.is_main_process:
             file = run_dir / "completions" / f"{name}.jsonl"
             file.unlink(missing_ok=True)
@@ -90,7 +90,7 @@ def choose_models(entries: list[str] | None, single: str | None, run_dir: Path) 
     return chosen
 
 
-def complete(
+def run_model(
     name: str,
     path: str,
     questions: "Dataset",
@@ -107,7 +107,6 @@ def complete(
 
     state = PartialState()
     tokenizer = prompts.load_tokenizer(path, args.chat_template, revision=model_args.model_revision)
-    prefix = prompts.completion_prefix(tokenizer)
     asked = data.drop_long_prompts(questions, tokenizer, args.max_prompt_length)
     model = models.load_model(path, model_args)
     made = []
@@ -116,15 +115,11 @@ def complete(
         todo[state.process_index :: state.num_processes], desc=f"evaluate {name}", unit="batch", disable=not state.is_main_process
     ):
         rows = [(i, asked[i], n) for i in batch for n in range(sampling.num_generations)]
-        texts = [prompts.render(tokenizer, row["prompt"]) for _, row, _ in rows]
-        completions = sample(model, tokenizer, texts, sampling, seed=seed * 1_000_003 + index)
-        for (i, row, n), completion in zip(rows, completions, strict=True):
-            text = prefix + completion.text
-            verdicts = {judge: reward(**row | {"completion": text}) for judge, reward in judges.items()}
-            made.append(
-                {"index": i, "sample": n, "question": row["question"], "answer": row["answer"], "completion": text.strip(),
-                 "tokens": completion.tokens, "finished": completion.finished, **verdicts}
-            )  # fmt: skip
+        completions = complete(model, tokenizer, [row for _, row, _ in rows], sampling, judges, seed, index)
+        made += [
+            {"index": i, "sample": n, "question": row["question"], "answer": row["answer"]} | completion
+            for (i, row, n), completion in zip(rows, completions, strict=True)
+        ]
     made = gather_object(made)
     return sorted(made, key=lambda row: (row["index"], row["sample"])), model.num_parameters()
 

@@ -17,7 +17,7 @@ import rewards
 from recipes.core import config as configuration
 from recipes.core import data, jsonl, manifest, models, prompts, resume
 from recipes.core.config import StageArguments, UserError
-from recipes.core.sampling import SamplingArguments, batches, sample
+from recipes.core.sampling import SamplingArguments, batches, complete
 from recipes.core.stage import run
 
 
@@ -46,7 +46,6 @@ def main() -> None:
 
     state = PartialState()
     tokenizer = prompts.load_tokenizer(teacher, args.chat_template, revision=model_args.model_revision)
-    prefix = prompts.completion_prefix(tokenizer)
     questions = data.drop_long_prompts(questions, tokenizer, args.max_prompt_length)
     first = {key(row): index for index, row in reversed(list(enumerate(questions)))}
     questions = questions.select(sorted(first.values()))  # a question that the dataset asks twice is answered once
@@ -70,19 +69,14 @@ def main() -> None:
         if index % state.num_processes == state.process_index and any((key(r), n) not in done for r, n in rows):
             todo.append((index, rows))
     for index, rows in tqdm(todo, desc="generate", unit="batch", disable=not state.is_main_process):
-        texts = [prompts.render(tokenizer, row["prompt"]) for row, _ in rows]
-        completions = sample(model, tokenizer, texts, sampling, seed=stage.seed * 1_000_003 + index)
-        made = []
-        for (row, n), completion in zip(rows, completions, strict=True):
-            if (key(row), n) in done:
-                continue
-            text = prefix + completion.text
-            scores = {name: judge(**row | {"completion": text}) for name, judge in judges.items()}
-            made.append(
-                {"key": key(row), "sample": n, "question": row["question"], "answer": row["answer"], "prompt": row["prompt"],
-                 "completion": text.strip(), "tokens": completion.tokens, "finished": completion.finished, **scores,
-                 "kept": completion.finished and all(score == 1.0 for score in scores.values())}
-            )  # fmt: skip
+        completions = complete(model, tokenizer, [row for row, _ in rows], sampling, judges, stage.seed, index)
+        made = [
+            {"key": key(row), "sample": n, "question": row["question"], "answer": row["answer"], "prompt": row["prompt"]}
+            | completion
+            | {"kept": completion["finished"] and all(completion[judge] == 1.0 for judge in judges)}
+            for (row, n), completion in zip(rows, completions, strict=True)
+            if (key(row), n) not in done
+        ]
         jsonl.append(file, made)
     state.wait_for_everyone()
     if not state.is_main_process:

@@ -13,28 +13,50 @@ callables for TRL's GRPOTrainer:
 import difflib
 import importlib
 import math
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 from rewards.accuracy import Accuracy
+from rewards.batch import BatchReward, Judged, Row
 from rewards.choice import Choice
+from rewards.cosine import Cosine
 from rewards.countdown import Countdown
 from rewards.exact import Exact
 from rewards.format import Format
+from rewards.judge import LLMJudge
+from rewards.language import Language
+from rewards.length_group import LengthGroup
+from rewards.model import Model
 from rewards.overlong import Overlong
+from rewards.reasoning_gym import ReasoningGym
+from rewards.reasoning_steps import ReasoningSteps
 from rewards.repetition import Repetition
+from rewards.tag_count import TagCount
 
 Reward = Callable[..., float | None]
+LogMetric = Callable[[str, float], None]
 
 REWARDS: dict[str, type] = {
+    # Is the answer right?
     "accuracy": Accuracy,
-    "format": Format,
     "exact": Exact,
     "choice": Choice,
     "countdown": Countdown,
-    "overlong": Overlong,
+    "reasoning_gym": ReasoningGym,
+    "model": Model,
+    "judge": LLMJudge,
+    # Is it written as it should be?
+    "format": Format,
+    "tag_count": TagCount,
+    "language": Language,
+    "reasoning_steps": ReasoningSteps,
     "repetition": Repetition,
+    # Is it as long as it should be?
+    "overlong": Overlong,
+    "cosine": Cosine,
+    "length_group": LengthGroup,
 }
 
 
@@ -60,23 +82,50 @@ class TRLReward:
     def __name__(self) -> str:  # TRL names its metrics by it
         return self.name
 
-    def __call__(self, completions: Sequence[Any], **columns: Any) -> list[float | None]:
-        """Scores of shape `(len(completions),)`. Raises `RewardError` naming the row if the reward fails on it."""
-        rows = {key: values for key, values in columns.items() if isinstance(values, list) and len(values) == len(completions)}
-        return [
-            self._score(index, self.prefix + text_of(completion), {key: values[index] for key, values in rows.items()})
-            for index, completion in enumerate(completions)
-        ]
+    def __call__(self, completions: Sequence[Any], log_metric: LogMetric | None = None, **columns: Any) -> list[float | None]:
+        """Scores of shape `(len(completions),)`. Logs, beside the mean that TRL logs, the shares of completions that could not be
+        judged (`none`), of these by the judge's own fault (`failed`), and that ran into a limit (`timed_out`), and the `seconds`
+        of the batch. Raises `RewardError` naming the row if the reward fails on it."""
+        started = time.perf_counter()
+        columns = {key: values for key, values in columns.items() if isinstance(values, list) and len(values) == len(completions)}
+        rows = [{key: values[index] for key, values in columns.items()} for index in range(len(completions))]
+        judged = score(self.reward, self.name, [self.prefix + text_of(completion) for completion in completions], rows)
+        if log_metric and completions:
+            shares = {"none": judged.scores.count(None), "failed": judged.failed, "timed_out": judged.timed_out}
+            for key, count in shares.items():
+                log_metric(f"rewards/{self.name}/{key}", count / len(completions))
+            log_metric(f"rewards/{self.name}/seconds", time.perf_counter() - started)
+            log_metric("judge/timeouts", judged.timed_out)
+        return judged.scores
 
-    def _score(self, index: int, completion: str, row: dict[str, Any]) -> float | None:
-        try:
-            score = self.reward(completion=completion, **row)
-        except Exception as error:
-            # Not swallowed: a broken reward must stop the run, and the message must say which row broke it.
-            raise RewardError(f"reward {self.name!r} raised {error!r} on row {index}: {completion[:200]!r}") from error
+
+def score(reward: Reward, name: str, completions: Sequence[str], rows: Sequence[Row]) -> Judged:
+    """The scores of a batch of texts, checked: for training, `generate`, `evaluate` and `python -m rewards` alike.
+
+    Raises `RewardError` that names the reward, the row and the exception if the reward raises or returns something that is
+    neither a finite number nor `None`.
+    """
+    index = 0
+    try:
+        if isinstance(reward, BatchReward):
+            judged = reward.judge(completions, rows)
+        else:
+            scores = []
+            for index, (completion, row) in enumerate(zip(completions, rows, strict=True)):  # noqa: B007 (used in the message)
+                scores.append(reward(**{**row, "completion": completion}))
+            judged = Judged(scores)
+    except Exception as error:
+        # Not swallowed: a broken reward must stop the run, and the message must say which row broke it.
+        where = (
+            f"a batch of {len(completions)}" if isinstance(reward, BatchReward) else f"row {index}: {completions[index][:200]!r}"
+        )
+        raise RewardError(f"reward {name!r} raised {error!r} on {where}") from error
+    if len(judged.scores) != len(completions):
+        raise RewardError(f"reward {name!r} returned {len(judged.scores)} scores for {len(completions)} completions")
+    for index, score in enumerate(judged.scores):
         if score is not None and not (isinstance(score, int | float) and math.isfinite(score)):
-            raise RewardError(f"reward {self.name!r} returned {score!r} on row {index}; it must be a finite number or None")
-        return None if score is None else float(score)
+            raise RewardError(f"reward {name!r} returned {score!r} on row {index}; it must be a finite number or None")
+    return replace(judged, scores=[None if score is None else float(score) for score in judged.scores])
 
 
 def text_of(completion: Any) -> str:

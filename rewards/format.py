@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from rewards.tag_count import TagCount
 from rewards.trace import parse
 
 
@@ -12,7 +13,15 @@ class Format:
 
     Well-formed is what `rewards.trace.parse` accepts: an empty think block, text after `</answer>` or a second block of
     either kind earns nothing.
+
+    Parameters:
+        graded: for base models that never write a whole trace by themselves, a malformed one earns half of its tag count: 1/8
+            for each of the four tags that occurs exactly once.
     """
 
+    graded: bool = False
+
     def __call__(self, completion: str, **row: Any) -> float:
-        return float(parse(completion) is not None)
+        if parse(completion):
+            return 1.0
+        return TagCount()(completion) / 2 if self.graded else 0.0

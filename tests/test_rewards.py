@@ -195,7 +195,12 @@ def test_a_think_tag_that_the_template_wrote_is_put_back():
 
 
 def test_built_rewards_can_be_pickled():
-    parameters = {"overlong": {"max_tokens": 100, "cache_tokens": 20}}
+    parameters = {
+        "overlong": {"max_tokens": 100, "cache_tokens": 20},
+        "cosine": {"max_tokens": 100},
+        "model": {"model_name_or_path": "some/model"},
+        "judge": {"base_url": "http://localhost:8000/v1", "model": "some"},
+    }
     for function in build([{"name": name, **parameters.get(name, {})} for name in rewards.REWARDS])[0]:
         assert pickle.loads(pickle.dumps(function)) == function
 
@@ -215,7 +220,7 @@ def test_a_dotted_path_names_any_trl_style_callable_and_passes_its_parameters():
     ("entry", "message"),
     [
         ({"name": "acuracy"}, "did you mean 'accuracy'?"),  # misspelt
-        ({"name": "accuracy", "wieght": 1}, "no parameter 'wieght'; allowed are: weight, timeout_seconds"),
+        ({"name": "accuracy", "wieght": 1}, "no parameter 'wieght'; allowed are: weight, timeout_seconds, memory_mb"),
         ({"name": "accuracy", "weight": "much"}, "write a number"),
         ({"weight": 1.0}, "has no name"),
         (1.0, "has no name"),

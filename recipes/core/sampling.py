@@ -1,8 +1,11 @@
-"""Sampling completions from a model: what `generate` and `evaluate` share."""
+"""Drawing completions from a model and judging them: what `generate` and `evaluate` share."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import rewards
+from recipes.core.prompts import completion_prefix, render
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -26,6 +29,29 @@ class Completion:
     text: str
     tokens: int
     finished: bool
+
+
+def complete(
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    rows: Sequence[dict[str, Any]],
+    args: SamplingArguments,
+    judges: dict[str, rewards.Reward],
+    seed: int,
+    batch: int,
+) -> list[dict[str, Any]]:
+    """One judged completion for each of `rows`: `completion`, `tokens`, `finished`, and a score (or `None`) under the name of
+    each of `judges`. What is drawn depends on `seed`, `batch` and the rows alone."""
+    prompts = [render(tokenizer, row["prompt"]) for row in rows]
+    prefix = completion_prefix(tokenizer)
+    drawn = sample(model, tokenizer, prompts, args, seed=seed * 1_000_003 + batch)
+    texts = [prefix + completion.text for completion in drawn]
+    scores = {name: rewards.score(judge, name, texts, rows).scores for name, judge in judges.items()}
+    return [
+        {"completion": text.strip(), "tokens": completion.tokens, "finished": completion.finished}
+        | {name: values[index] for name, values in scores.items()}
+        for index, (text, completion) in enumerate(zip(texts, drawn, strict=True))
+    ]
 
 
 def sample(
