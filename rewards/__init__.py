@@ -21,6 +21,7 @@ from typing import Any
 from rewards.accuracy import Accuracy
 from rewards.batch import BatchReward, Judged, Row
 from rewards.choice import Choice
+from rewards.code import Code
 from rewards.cosine import Cosine
 from rewards.countdown import Countdown
 from rewards.exact import Exact
@@ -33,6 +34,7 @@ from rewards.overlong import Overlong
 from rewards.reasoning_gym import ReasoningGym
 from rewards.reasoning_steps import ReasoningSteps
 from rewards.repetition import Repetition
+from rewards.sandbox import SandboxError
 from rewards.tag_count import TagCount
 
 Reward = Callable[..., float | None]
@@ -44,6 +46,7 @@ REWARDS: dict[str, type] = {
     "exact": Exact,
     "choice": Choice,
     "countdown": Countdown,
+    "code": Code,
     "reasoning_gym": ReasoningGym,
     "model": Model,
     "judge": LLMJudge,
@@ -172,9 +175,12 @@ def named(name: str, parameters: dict[str, Any] | None = None) -> Reward:
         if key not in allowed:
             raise RewardError(f"rewards: {name!r} has no parameter {key!r}; allowed are: {', '.join(['weight', *allowed])}")
     try:
-        return reward(**(parameters or {}))
-    except (TypeError, ValueError) as error:  # a parameter is missing, or its value makes no sense
+        made: Reward = reward(**(parameters or {}))
+        if isinstance(made, BatchReward):
+            made.check()
+    except (TypeError, ValueError, SandboxError) as error:  # a parameter is missing or makes no sense, or the machine is not fit
         raise RewardError(f"rewards: {name!r}: {error}") from error
+    return made
 
 
 def _dotted(path: str, parameters: dict[str, Any]) -> Callable[..., Any]:

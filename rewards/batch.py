@@ -25,6 +25,9 @@ class Judged:
 class BatchReward:
     """A reward that judges a batch at once. Called with one completion, it is a reward like any other."""
 
+    def check(self) -> None:
+        """Raises what can be known to fail before the first batch. Called when a recipe's rewards are built."""
+
     def judge(self, completions: Sequence[str], rows: Sequence[Row]) -> Judged:
         """Judges `completions`; `rows` holds the columns of each, in the same order."""
         raise NotImplementedError

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from rewards.batch import BatchReward, Judged, Row
@@ -26,6 +27,12 @@ class Model(BatchReward):
     revision: str = "main"
     batch_size: int = 8
     max_tokens: int = 4096
+
+    def check(self) -> None:
+        """Raises `ValueError` if the name looks like a folder and there is none."""
+        name = self.model_name_or_path
+        if not Path(name).is_dir() and (name.startswith((".", "/", "~")) or name.count("/") != 1):
+            raise ValueError(f"model_name_or_path: there is no folder {name!r}, and a hub id is owner/name")
 
     def judge(self, completions: Sequence[str], rows: Sequence[Row]) -> Judged:
         import torch

@@ -96,12 +96,10 @@ class Pool:
             raise
 
     def _start(self) -> Connection:
-        cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-        workers = max(1, min(MAX_WORKERS, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
         path = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
         self._connection, theirs = Pipe()
         with theirs:
-            arguments = (theirs.fileno(), self.limits.timeout_seconds, self.limits.memory_mb, workers)
+            arguments = (theirs.fileno(), self.limits.timeout_seconds, self.limits.memory_mb, min(MAX_WORKERS, cores()))
             self._server = subprocess.Popen(
                 [sys.executable, "-m", "rewards.server", *map(str, arguments)],
                 pass_fds=[theirs.fileno()],
@@ -118,6 +116,12 @@ class Pool:
         status = self._server.wait() if self._server else None
         self._connection = self._server = None
         return status
+
+
+def cores() -> int:
+    """How many of the machine's cores are this training process's share."""
+    here = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return max(1, here // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 _pools: dict[Limits, Pool] = {}

@@ -1,0 +1,107 @@
+"""How does a program get into namespaces of its own?
+
+Puts the command together: `setpriv` and `unshare` (util-linux) around a shell that builds the file system, around Python.
+Nothing of this repository is seen from inside, so what runs there is a text here.
+"""
+
+import math
+import os
+import secrets
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+PREFIX = os.path.realpath(sys.base_prefix)
+PYTHON = f"{PREFIX}/bin/python{sys.version_info.major}.{sys.version_info.minor}"
+_FIRST_UID, _UIDS = 0x70000000, 0x10000000  # ids that systemd's table (systemd.io/UIDS-GIDS) lists as unused
+
+# Becomes process 1. Everything is built on a tmpfs over /dev/shm, which every Linux has and where no Python lives.
+SETUP = """
+set -e
+uid=$1; status=$2; files_mb=$3; seconds=$4; folders=$5; binds=$6; links=$7; shift 7
+read -r pid _ < /proc/self/stat                 # the id by which the training process knows this one
+echo "$pid" > "/proc/self/fd/$status"
+(echo 0 > /proc/sys/kernel/shmall) 2>/dev/null || true
+mount -t tmpfs -o mode=755,size=4m view /dev/shm
+cd /dev/shm
+mkdir -p tmp dev etc $folders
+touch dev/null
+ln -s /tmp dev/shm                              # multiprocessing keeps its semaphores there
+for link in $links; do ln -s "${link#*=}" "./${link%%=*}"; done
+cp /etc/ld.so.cache etc/ 2>/dev/null || true
+for bind in $binds; do mount --rbind "$bind" "./$bind"; done
+while read -r _ _ _ _ target _; do              # each mount by itself: read-only does not reach the mounts below
+  case $target in /dev/shm|/dev/shm/*) mount -o remount,bind,ro,nosuid,nodev "$target" ;; esac
+done < /proc/self/mountinfo
+mount --bind /dev/null dev/null
+mount -t tmpfs -o "mode=700,uid=$uid,gid=$uid,size=${files_mb}m,nr_inodes=1024,nosuid,nodev" tmp tmp
+# When memory runs out, the kernel ends the program first, neither the trainer nor process 1.
+exec timeout -s KILL "$seconds" sh -c 'echo 1000 > /proc/self/oom_score_adj; exec setpriv --no-new-privs "$@"' sh "$@"
+"""
+
+# Starts the program. What it needs to know comes in its arguments; the program is the first part of its standard input.
+RUNNER = """
+import builtins, os, resource, sys
+size, status, folder, *limits = sys.argv[1:]
+text = b""
+while len(text) < int(size):
+    text += os.read(0, int(size) - len(text))
+os.chdir(folder)
+for limit in limits:
+    name, value = limit.split("=")
+    try:
+        resource.setrlimit(getattr(resource, "RLIMIT_" + name), (int(value), int(value)))
+    except ValueError:
+        pass  # the machine's own limit is lower, or macOS does not know this one
+builtins.exit = builtins.quit = sys.exit
+sys.argv, sys.modules["__main__"] = ["program.py"], type(sys)("__main__")
+os.write(int(status), b"started\\n")
+os.close(int(status))
+exec(compile(text, "program.py", "exec"), sys.modules["__main__"].__dict__)
+"""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a program may use. Memory and file size hold per process; `processes` counts threads too."""
+
+    timeout_seconds: float = 5.0
+    memory_mb: int = 512
+    output_kb: int = 256
+    processes: int = 4
+    files_mb: int = 16
+
+
+def command(launcher: str, folder: str, size: int, status: int, limits: Limits) -> list[str]:
+    """Starts the program that comes, `size` bytes of it, on standard input; `status` is the descriptor to say so on.
+
+    `launcher` is who sets up: `root`, `user` (in a user namespace), or `none`, which leaves only the limits.
+    """
+    seconds = math.ceil(limits.timeout_seconds) + 1  # of computing
+    bounds = {"AS": limits.memory_mb << 20, "FSIZE": limits.files_mb << 20, "CPU": seconds, "NOFILE": 32, "CORE": 0}
+    if launcher != "none":  # counted per user: without a user of its own the program would count the trainer's threads
+        bounds["NPROC"] = limits.processes
+    python = [PYTHON, "-s", "-S", "-P", "-X", "utf8", "-c", RUNNER, str(size), str(status), folder]
+    python += [f"{name}={value}" for name, value in bounds.items()]
+    if launcher == "none":
+        return python
+    # A user of its own for each run, so that no other process counts against its limit of processes.
+    uid = _FIRST_UID + secrets.randbelow(_UIDS) if launcher == "root" else 0
+    words = ["setpriv", "--pdeathsig", "KILL", "unshare", *(["--user", "--map-root-user"] if launcher == "user" else [])]
+    words += ["--mount", "--pid", "--net", "--ipc", "--uts", "--fork", "--kill-child"]
+    words += ["sh", "-c", SETUP, "setup", str(uid), str(status), str(limits.files_mb), str(seconds + 4), *_view()]
+    if launcher == "root":
+        return [*words, "chroot", f"--userspec=+{uid}:+{uid}", "--groups=", "/dev/shm", *python]
+    return [*words, "unshare", "--user", "--map-user=65534", "--map-group=65534", "--root=/dev/shm", *python]
+
+
+@cache
+def _view() -> tuple[str, str, str]:
+    """What is seen from inside: folders to make, folders to show, and links, as words for the set-up."""
+    paths = [Path(path) for path in ("/lib", "/lib64", "/usr/lib", "/usr/lib64", PREFIX)]
+    links = [path for path in paths if path.is_symlink()]
+    shown = [path for path in paths if path.is_dir() and not path.is_symlink()]
+    shown = [path for path in shown if not any(other in path.parents for other in shown)]
+    words = [f".{path}" for path in shown], [str(path) for path in shown], [f"{path}={os.readlink(path)}" for path in links]
+    return " ".join(words[0]), " ".join(words[1]), " ".join(words[2])
