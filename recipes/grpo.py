@@ -47,7 +47,7 @@ class BatchArguments:
 
 def main() -> None:
     started = time.time()
-    config = configuration.load("grpo", GRPOArguments, ModelConfig, StageArguments, training_arguments="GRPOConfig")
+    config = load()
     args, model_args, stage = config.parse(GRPOArguments), config.parse(ModelConfig), config.parse(StageArguments)
     run_dir = config.output_dir(stage)
     entries = reward_entries(args, config)
@@ -99,6 +99,11 @@ def main() -> None:
             jsonl.keep(file, lambda row: row["step"] < done)
     train(trainer, "grpo", made_of, checkpoint, started)
     manifest.say("grpo", f"{len(questions)} questions of {args.dataset_name}", f"{policy_dir} and {run_dir}/rollouts", started)
+
+
+def load(argv: list[str] | None = None) -> configuration.Config:
+    """The stage's configuration, keys checked."""
+    return configuration.load("grpo", GRPOArguments, ModelConfig, StageArguments, training_arguments="GRPOConfig", argv=argv)
 
 
 def reward_entries(args: GRPOArguments, config: configuration.Config) -> list[Any]:

@@ -26,5 +26,5 @@ class Overlong:
             raise ValueError(f"cache_tokens {self.cache_tokens} must be from 1 to max_tokens {self.max_tokens}")
 
     def __call__(self, completion: str, completion_ids: Sequence[int], **row: Any) -> float:
-        over = len(completion_ids) - (self.max_tokens - self.cache_tokens)
-        return -min(max(over / self.cache_tokens, 0.0), 1.0)
+        left = self.max_tokens - self.cache_tokens - len(completion_ids)
+        return max(min(left / self.cache_tokens, 0.0), -1.0)

@@ -45,18 +45,11 @@ class ReasoningGym(BatchReward):
             for index in asked
         ]
         pool = workers.pool(workers.Limits(self.timeout_seconds, self.memory_mb))
-        outcomes = pool.run("rewards.reasoning_gym:verify", list(zip(asked.values(), entries, strict=True)))
+        outcomes = pool.run("rewards.reasoning_gym_verify:verify", list(zip(asked.values(), entries, strict=True)))
         for index, outcome in zip(asked, outcomes, strict=True):
             value = float(outcome.value or 0.0)
             scores[index] = float(value >= 1.0) if self.strict else value
         return Judged(scores, timed_out=sum(outcome.limit for outcome in outcomes))
-
-
-def verify(answer: str, entry: dict[str, Any]) -> float:
-    """The verifier's score; runs in a worker process."""
-    from reasoning_gym import get_score_answer_fn
-
-    return float(get_score_answer_fn(entry["metadata"]["source_dataset"])(answer, entry))
 
 
 def _mapping(metadata: Any) -> dict[str, Any]:

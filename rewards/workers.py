@@ -71,7 +71,7 @@ class Pool:
         with self._lock:
             try:
                 replies = self._ask([function, list(tasks)])
-            except (EOFError, OSError):
+            except PoolError:  # once: someone may have killed the server
                 replies = self._ask([function, list(tasks)])
         for task, reply in zip(tasks, replies, strict=True):
             if "error" in reply:

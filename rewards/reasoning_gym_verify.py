@@ -1,0 +1,10 @@
+"""What does reasoning-gym say? Only imported in worker processes: importing it takes seconds."""
+
+from typing import Any
+
+from reasoning_gym import get_score_answer_fn
+
+
+def verify(answer: str, entry: dict[str, Any]) -> float:
+    """The score that the task's verifier gives to `answer`."""
+    return float(get_score_answer_fn(entry["metadata"]["source_dataset"])(answer, entry))
