@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 
@@ -57,9 +57,19 @@ def same(gold: str, answer: str) -> bool | None:
     if gold == answer:
         return True
     a, b = read(gold), read(answer)
-    if isinstance(a, Number) and isinstance(b, Number) and not (a.decimal or b.decimal):
-        return a.value == b.value or (a.percent != b.percent and a.formula == b.formula)
-    return _equal(a.formula if isinstance(a, Number) else a, b.formula if isinstance(b, Number) else b)
+    if isinstance(a, Number) and isinstance(b, Number) and a.percent == b.percent and not (a.decimal or b.decimal):
+        return a.value == b.value
+    x, y = (value.formula if isinstance(value, Number) else value for value in (a, b))
+    if (y and y == _numeral(a)) or (x and x == _numeral(b)):
+        return True
+    return _equal(x, y)
+
+
+def _numeral(value: Value) -> Formula | None:
+    """The 9 of `9%`."""
+    if isinstance(value, Number) and value.percent and not value.decimal:
+        return replace(value, percent=False).formula
+    return None
 
 
 def _equal(a: Formula | Many | None, b: Formula | Many | None) -> bool | None:
@@ -76,8 +86,8 @@ def _equal(a: Formula | Many | None, b: Formula | Many | None) -> bool | None:
     if a.brackets == b.brackets == "{}":
         return _equal_sets(a, b)
     if a.brackets != b.brackets:
-        # [1,2) and (1,2) are two intervals; (1,2) can also be a point or two solutions.
-        return False if "[" in a.brackets + b.brackets and _equal(Many("", a.parts), Many("", b.parts)) else None
+        # [1,2) is an interval and no other; (1,2), [1,2] and {1,2} may mean the same point, list or set.
+        return False if {a.brackets, b.brackets} & {"[)", "(]"} and len(a.parts) == len(b.parts) == 2 else None
     if len(a.parts) != len(b.parts):
         return False
     parts = [_equal(x, y) for x, y in zip(a.parts, b.parts, strict=True)]

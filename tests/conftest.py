@@ -26,6 +26,11 @@ def stage(name: str, config: object, *arguments: object) -> subprocess.Completed
     return run(sys.executable, f"recipes/{name}.py", "--config", config, *arguments)
 
 
+def answered(answer: str) -> str:
+    """A well-formed trace with this answer."""
+    return f"<think>a</think><answer>{answer}</answer>"
+
+
 @pytest.fixture(scope="session")
 def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`base` and `student_base`, made by recipes/arithmetic/base.py in a few steps: real, and too young to know anything."""
