@@ -57,11 +57,13 @@ def _text(tokenizer: Any, prompt: Any, completion: str) -> str:
 
 @lru_cache(maxsize=4)
 def _load(name: str, revision: str) -> tuple[Any, Any]:
+    import torch
     from accelerate import PartialState
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(name, revision=revision, padding_side="right", truncation_side="left")
-    model = AutoModelForSequenceClassification.from_pretrained(name, revision=revision, use_safetensors=True, dtype="auto")
+    dtype = "auto" if torch.accelerator.is_available() else torch.float32  # most CPUs are slow in bfloat16
+    model = AutoModelForSequenceClassification.from_pretrained(name, revision=revision, use_safetensors=True, dtype=dtype)
     if model.config.num_labels != 1:
         raise ValueError(f"{name} has {model.config.num_labels} labels; a reward model has one")
     if tokenizer.pad_token is None:

@@ -1,14 +1,25 @@
 """The rewards beside the verdict: their formulas, and what cannot fool them."""
 
-import pytest
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 
-from rewards import build
+import pytest
+import torch
+
+from rewards import RewardError, build
 from rewards.choice import Choice
 from rewards.countdown import Countdown
 from rewards.exact import Exact
+from rewards.format import Format
+from rewards.language import Language
 from rewards.overlong import Overlong
+from rewards.reasoning_gym import ReasoningGym
+from rewards.reasoning_steps import ReasoningSteps
 from rewards.repetition import Repetition
-from tests.conftest import answered
+from rewards.tag_count import TagCount
+from tests.conftest import ROOT, answered
 
 
 @pytest.mark.parametrize(
@@ -94,3 +105,173 @@ def test_repetition_is_minus_the_share_of_repeated_ngrams():
     assert reward(completion="a b a b") == pytest.approx(2 / 3 - 1)  # ab ba ab
     assert reward(completion="A a " * 50) == pytest.approx(1 / 99 - 1)
     assert reward(completion="") == reward(completion="a") == 0.0
+
+
+@pytest.mark.parametrize(
+    ("text", "tags", "graded"),
+    [
+        (answered("1"), 1.0, 1.0),
+        ("<think>a</think><answer>1</answer> Done.", 1.0, 0.5),  # all tags, but not a trace
+        ("<think>a</think>1", 0.5, 0.25),
+        ("<think>" * 9 + "a</think><answer>1", 0.5, 0.25),  # stuffing does not pay
+        ("", 0.0, 0.0),
+    ],
+)
+def test_tag_count_and_graded_format_pay_each_tag_once(text, tags, graded):
+    assert TagCount()(completion=text) == tags
+    assert Format(graded=True)(completion=text) == graded
+
+
+def test_cosine_is_trls_cosine_reward_and_does_not_pay_for_length_beyond_its_end():
+    from trl.rewards import get_cosine_scaled_reward
+
+    lengths = [0, 1, 25, 50, 99, 100, 150, 200, 1000]  # open-r1's pays 200 like 0
+    texts = [answered(rf"\boxed{{{answer}}}") for answer in ("1", "2") for _ in lengths]
+    messages = [[{"role": "assistant", "content": text}] for text in texts]
+    ids = [[0] * n for n in lengths] * 2
+    (ours,), _ = build([{"name": "cosine", "max_tokens": 100}])
+    theirs = get_cosine_scaled_reward(max_len=100)(messages, ["1"] * len(texts), ids)
+    scores = ours(completions=messages, answer=["1"] * len(texts), completion_ids=ids)
+    assert scores == pytest.approx(theirs)
+    assert scores[5:9] == [0.5] * 4 and scores[-4:] == [-0.5] * 4
+    # An unreadable gold is no right answer, as it is in open-r1's.
+    assert ours(completions=messages[:1], answer=["~"], completion_ids=[[0]]) == [None]
+
+
+def test_length_group_compares_lengths_within_the_completions_of_one_question():
+    (reward,), _ = build(["length_group"])
+    rows = [  # question, answer, tokens, score
+        ("a", "1", 10, 0.5),
+        ("a", "1", 20, 0.0),
+        ("a", "1", 30, -0.5),
+        ("a", "2", 10, 0.0),  # wrong and short earns nothing
+        ("a", "2", 30, -0.5),
+        ("b", "1", 1000, 0.0),  # alone, however long: open-r1 takes the lengths of the whole batch
+        ("c", "1", 7, 0.0),
+        ("c", "2", 7, 0.0),
+    ]
+    prompts, answers, lengths, expected = zip(*rows, strict=True)
+    scores = reward(
+        completions=[answered(answer) for answer in answers],
+        prompts=[[{"role": "user", "content": prompt}] for prompt in prompts],
+        answer=["1"] * len(rows),
+        completion_ids=[[0] * n for n in lengths],
+    )
+    assert scores == pytest.approx(list(expected))
+    scores = reward(completions=[answered("1")] * 2, prompts=["a", "a"], answer=["1", "~"], completion_ids=[[0], [0, 0]])
+    assert scores == [0.0, None]  # an unreadable gold is no right answer
+
+
+@pytest.mark.parametrize(
+    ("language", "think", "score"),
+    [
+        ("en", "so the sum is 42", 1.0),
+        ("en", "so \u8fd9\u662f the sum", 0.6),  # two Han characters are two words
+        ("zh", "\u6240\u4ee5\u7b54\u6848\u662f 42", 1.0),
+        ("zh", "\u6240\u4ee5 \\frac{1}{2}", 1.0),  # LaTeX is no language
+        ("ru", "\u0438\u0442\u0430\u043a, so", 0.5),
+        ("ja", "\u7b54\u3048\u306f 42 \u3067\u3059", 1.0),  # kanji and kana
+        ("en", "6*7=42", 1.0),  # no words
+    ],
+)
+def test_language_is_the_share_of_words_in_the_target_language(language, think, score):
+    assert Language(language)(completion=f"<think>{think}</think><answer>1</answer>") == pytest.approx(score)
+    assert Language(language)(completion=think) == 0.0  # no trace
+
+
+def test_reasoning_steps_counts_steps_of_the_think_block_alone():
+    reward = ReasoningSteps(steps=4)
+    think = "First, read it.\nStep 2: add.\n3. carry\n- done\n"
+    assert reward(completion=f"<think>{think}</think><answer>1</answer>") == 1.0
+    assert reward(completion="<think>Then, add. It is 3.14 - 1</think><answer>1</answer>") == 0.25
+    assert reward(completion=f"<think>a</think><answer>{think}</answer>") == 0.0
+
+
+def test_reasoning_gym_pays_what_the_tasks_verifier_calls_right_and_no_part_of_it():
+    import reasoning_gym
+
+    for task in ("chain_sum", "countdown", "leg_counting", "basic_arithmetic"):
+        for entry in reasoning_gym.create_dataset(task, size=3, seed=1):
+            row = {"question": entry["question"], "answer": entry["answer"], "metadata": entry["metadata"]}
+            assert ReasoningGym()(completion=answered(entry["answer"]), **row) == 1.0
+            assert ReasoningGym()(completion=answered("1" + entry["answer"]), **row) == 0.0
+    row = {"answer": "42", "metadata": json.dumps({"source_dataset": "chain_sum"})}
+    assert ReasoningGym(strict=False)(completion=answered("142"), **row) == pytest.approx(2 / 3)  # reasoning-gym's own score
+    assert ReasoningGym()(completion=answered("142"), **row) == 0.0
+    assert ReasoningGym()(completion=answered("42"), answer="42") is None  # no task
+    assert ReasoningGym()(completion="42", **row) == 0.0
+
+
+@pytest.fixture(scope="module")
+def reward_model(tmp_path_factory):
+    """A reward model folder: the recipe's small base model with a new, random head."""
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    folder, base = tmp_path_factory.mktemp("reward_model"), ROOT / "recipes/arithmetic/models/base"
+    torch.manual_seed(0)
+    AutoModelForSequenceClassification.from_pretrained(base, num_labels=1).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(base).save_pretrained(folder)
+    return folder
+
+
+def test_model_gives_the_logit_of_prompt_and_completion_whatever_the_batch(reward_model):
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    model, tokenizer = (cls.from_pretrained(reward_model) for cls in (AutoModelForSequenceClassification, AutoTokenizer))
+    model = model.float()
+    texts = [answered("1"), answered("1234567"), ""]
+    prompt = [{"role": "user", "content": "6*7+0"}]
+    expected = []
+    for text in texts:
+        rendered = tokenizer.apply_chat_template([*prompt, {"role": "assistant", "content": text}], tokenize=False)
+        expected.append(model(**tokenizer(rendered, return_tensors="pt", add_special_tokens=False)).logits.item())
+    assert len(set(expected)) == 3
+    for size in (1, 3):
+        (function,), _ = build([{"name": "model", "model_name_or_path": str(reward_model), "batch_size": size}])
+        assert function(completions=texts, prompts=[prompt] * 3) == pytest.approx(expected, abs=1e-4)
+
+
+class Endpoint(BaseHTTPRequestHandler):
+    """An OpenAI-compatible server whose replies and failures are told by the answer that it is asked about."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        prompt = body["messages"][0]["content"]
+        answer = prompt.split("---\n")[1].split("\n---")[0]
+        self.asked.append(answer)
+        status = {"down": 500, "no key": 401}.get(answer, 500 if answer == "shaky" and self.asked.count("shaky") == 1 else 200)
+        replies = {"right": "It is.\nScore: 1", "shaky": "**Score: 1**", "wrong": "It says 'Score: 1'.\nScore: 0"}
+        text = replies.get(answer, "?")
+        reply = {"id": "1", "object": "chat.completion", "created": 0, "model": body["model"],
+                 "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}]}  # fmt: skip
+        data = json.dumps(reply if status == 200 else {"error": {"message": "out of order"}}).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *arguments):
+        pass
+
+
+def test_a_judge_that_fails_is_no_verdict(monkeypatch):
+    monkeypatch.setenv("MY_KEY", "secret-key")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Endpoint) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        entry = {"name": "judge", "base_url": f"http://127.0.0.1:{server.server_port}/v1", "model": "m", "retries": 1}
+        (reward,), _ = build([entry | {"api_key_variable": "MY_KEY"}])
+        metrics = {}
+        answers = ["right", "wrong", "shaky", "down", "no score"]
+        texts = [*map(answered, answers), "not a trace"]
+        columns = {"question": ["{answer}?"] * 6, "answer": ["{completion}"] * 6}  # braces in data are data
+        assert reward(completions=texts, log_metric=metrics.__setitem__, **columns) == [1.0, 0.0, 1.0, None, None, 0.0]
+        assert (metrics["rewards/judge/failed"], metrics["rewards/judge/none"]) == (2 / 6, 2 / 6)
+        assert Endpoint.asked.count("shaky") == Endpoint.asked.count("down") == 2  # tried again, not for ever
+        with pytest.raises(RewardError, match="AuthenticationError") as error:
+            reward(completions=[answered("no key")], question=["?"], answer=["1"])
+        assert "secret-key" not in str(error.value) + repr(reward)
+        server.shutdown()
+    assert reward(completions=[answered("right")], question=["?"], answer=["1"]) == [None]  # nobody listens any more
