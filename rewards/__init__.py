@@ -12,14 +12,16 @@ callables for TRL's GRPOTrainer:
 
 import difflib
 import importlib
+import inspect
 import math
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass
+from functools import partial
 from typing import Any
 
 from rewards.accuracy import Accuracy
-from rewards.batch import BatchReward, Judged, Row
+from rewards.adapter import AsyncTRLFunction, Reward, RewardError, TRLFunction, TRLReward, score, text_of
+from rewards.batch import BatchReward
 from rewards.choice import Choice
 from rewards.code import Code
 from rewards.cosine import Cosine
@@ -37,8 +39,7 @@ from rewards.repetition import Repetition
 from rewards.sandbox import SandboxError
 from rewards.tag_count import TagCount
 
-Reward = Callable[..., float | None]
-LogMetric = Callable[[str, float], None]
+__all__ = ["REWARDS", "Reward", "RewardError", "TRLReward", "build", "named", "score", "text_of"]
 
 REWARDS: dict[str, type] = {
     # Is the answer right?
@@ -63,84 +64,12 @@ REWARDS: dict[str, type] = {
 }
 
 
-class RewardError(ValueError):
-    """A reward that does not exist, was given wrong parameters, raised, or returned something that is not a score."""
-
-
-@dataclass(frozen=True)
-class TRLReward:
-    """A reward as TRL calls it: whole columns in, a list of scores out.
-
-    Parameters:
-        reward: judges one completion, see the module's docstring.
-        name: what the reward is called in metrics, rollouts and messages.
-        prefix: what the chat template has already put at the start of the model's turn, such as `<think>`.
-    """
-
-    reward: Reward
-    name: str
-    prefix: str = ""
-
-    @property
-    def __name__(self) -> str:  # TRL names its metrics by it
-        return self.name
-
-    def __call__(self, completions: Sequence[Any], log_metric: LogMetric | None = None, **columns: Any) -> list[float | None]:
-        """Scores of shape `(len(completions),)`. Logs, beside the mean that TRL logs, the shares of completions that could not be
-        judged (`none`), of these by the judge's own fault (`failed`), and that ran into a limit (`timed_out`), and the `seconds`
-        of the batch. Raises `RewardError` naming the row if the reward fails on it."""
-        started = time.perf_counter()
-        columns = {key: values for key, values in columns.items() if isinstance(values, list) and len(values) == len(completions)}
-        rows = [{key: values[index] for key, values in columns.items()} for index in range(len(completions))]
-        judged = score(self.reward, self.name, [self.prefix + text_of(completion) for completion in completions], rows)
-        if log_metric and completions:
-            shares = {"none": judged.scores.count(None), "failed": judged.failed, "timed_out": judged.timed_out}
-            for key, count in shares.items():
-                log_metric(f"rewards/{self.name}/{key}", count / len(completions))
-            log_metric(f"rewards/{self.name}/seconds", time.perf_counter() - started)
-            log_metric("judge/timeouts", judged.timed_out)
-        return judged.scores
-
-
-def score(reward: Reward, name: str, completions: Sequence[str], rows: Sequence[Row]) -> Judged:
-    """The scores of a batch of texts, checked: for training, `generate`, `evaluate` and `python -m rewards` alike.
-
-    Raises `RewardError` that names the reward, the row and the exception if the reward raises or returns something that is
-    neither a finite number nor `None`.
-    """
-    index = 0
-    try:
-        if isinstance(reward, BatchReward):
-            judged = reward.judge(completions, rows)
-        else:
-            scores = []
-            for index, (completion, row) in enumerate(zip(completions, rows, strict=True)):  # noqa: B007 (used in the message)
-                scores.append(reward(**{**row, "completion": completion}))
-            judged = Judged(scores)
-    except Exception as error:
-        # Not swallowed: a broken reward must stop the run, and the message must say which row broke it.
-        where = (
-            f"a batch of {len(completions)}" if isinstance(reward, BatchReward) else f"row {index}: {completions[index][:200]!r}"
-        )
-        raise RewardError(f"reward {name!r} raised {error!r} on {where}") from error
-    if len(judged.scores) != len(completions):
-        raise RewardError(f"reward {name!r} returned {len(judged.scores)} scores for {len(completions)} completions")
-    for index, score in enumerate(judged.scores):
-        if score is not None and not (isinstance(score, int | float) and math.isfinite(score)):
-            raise RewardError(f"reward {name!r} returned {score!r} on row {index}; it must be a finite number or None")
-    return replace(judged, scores=[None if score is None else float(score) for score in judged.scores])
-
-
-def text_of(completion: Any) -> str:
-    """The text of a completion in either of TRL's forms: a string, or a list of messages."""
-    return completion if isinstance(completion, str) else completion[-1]["content"]
-
-
 def build(entries: Sequence[dict[str, Any] | str], prefix: str = "") -> tuple[list[Callable[..., Any]], list[float]]:
     """TRL callables and their weights from a recipe's `rewards:` entries.
 
     An entry is `{name, weight (default 1.0), parameters of the reward ...}` or just the name. A name is a key of `REWARDS`
-    or the dotted path `package.module:callable` of any TRL-style reward function, which gets its parameters as keywords.
+    or the dotted path `package.module:callable` of a TRL-style reward function (async, too), of a function of one `completion`,
+    or of a class of either; they get their parameters as keywords.
     Raises `RewardError` with what is allowed if an entry cannot be used.
     """
     functions, weights = [], []
@@ -152,7 +81,7 @@ def build(entries: Sequence[dict[str, Any] | str], prefix: str = "") -> tuple[li
         weight = parameters.pop("weight", 1.0)
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not math.isfinite(weight):
             raise RewardError(f"rewards: the weight of {name!r} is {weight!r}; write a number")
-        functions.append(_dotted(name, parameters) if is_dotted(name) else TRLReward(named(name, parameters), name, prefix))
+        functions.append(_dotted(name, parameters, prefix) if is_dotted(name) else TRLReward(named(name, parameters), name, prefix))
         weights.append(float(weight))
     return functions, weights
 
@@ -174,24 +103,29 @@ def named(name: str, parameters: dict[str, Any] | None = None) -> Reward:
     for key in parameters or {}:
         if key not in allowed:
             raise RewardError(f"rewards: {name!r} has no parameter {key!r}; allowed are: {', '.join(['weight', *allowed])}")
-    try:
-        made: Reward = reward(**(parameters or {}))
-        if isinstance(made, BatchReward):
-            made.check()
-    except (TypeError, ValueError, SandboxError) as error:  # a parameter is missing or makes no sense, or the machine is not fit
-        raise RewardError(f"rewards: {name!r}: {error}") from error
-    return made
+    return _made(name, reward, parameters or {})
 
 
-def _dotted(path: str, parameters: dict[str, Any]) -> Callable[..., Any]:
-    """A user's own callable. `package.module:name`, or TRL's `package.module.name`."""
-    from functools import partial
-
+def _dotted(path: str, parameters: dict[str, Any], prefix: str) -> Callable[..., Any]:
+    """A user's own callable: `package.module:name`, or TRL's `package.module.name`."""
     module_name, _, attribute = path.partition(":") if ":" in path else path.rpartition(".")
     try:
         function = getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError) as error:
         raise RewardError(f"rewards: cannot import {path!r}: {error}") from error
-    if isinstance(function, type):  # a parametrised reward class, such as the ones in REWARDS
-        return function(**parameters)
-    return partial(function, **parameters) if parameters else function
+    if isinstance(function, type):  # a class with parameters, such as the ones in REWARDS
+        function, parameters = _made(path, function, parameters), {}
+    if isinstance(function, BatchReward) or "completion" in inspect.signature(function).parameters:
+        return TRLReward(partial(function, **parameters) if parameters else function, attribute, prefix)
+    is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(function.__call__)
+    return (AsyncTRLFunction if is_async else TRLFunction)(function, attribute, parameters)
+
+
+def _made(name: str, reward: Callable[..., Reward], parameters: dict[str, Any]) -> Reward:
+    try:
+        made = reward(**parameters)
+        if isinstance(made, BatchReward):
+            made.check()
+    except (TypeError, ValueError, SandboxError) as error:  # a parameter is missing or makes no sense, or the machine is not fit
+        raise RewardError(f"rewards: {name!r}: {error}") from error
+    return made

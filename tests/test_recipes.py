@@ -2,11 +2,11 @@
 
 import re
 import shlex
+import sys
 
 import pytest
 import yaml
 
-import rewards
 from recipes.core import config as configuration
 from tests.conftest import ROOT, run
 
@@ -50,16 +50,14 @@ def test_no_recipe_repeats_a_value_that_it_inherits(path):
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.name)
-def test_an_ideal_trace_earns_the_sum_of_the_positive_weights_and_a_spoilt_one_less(recipe):
-    functions, weights = rewards.build(configuration.read_yaml(recipe / "grpo.yaml")["rewards"])
-    ideal = "<think>a reason</think><answer>166</answer>"
-
-    def earned(text):
-        return sum(w * f(completions=[text], answer=["166"])[0] for f, w in zip(functions, weights, strict=True))
-
-    assert earned(ideal) == sum(weight for weight in weights if weight > 0)
-    spoilt = {"empty": "", "truncated": ideal[:-5], "doubled": ideal * 2, "trailing text": ideal + " So 166."}
-    assert {name: earned(text) for name, text in spoilt.items()} == dict.fromkeys(spoilt, 0.0)
+def test_an_ideal_trace_earns_the_sum_of_the_positive_weights_and_no_completion_that_cheats_does(recipe):
+    done = run(sys.executable, "-m", "rewards", "audit", "--config", recipe / "grpo.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    _, ideal, *cases, summary = done.stdout.splitlines()
+    positive = sum(max(0.0, entry["weight"]) for entry in configuration.read_yaml(recipe / "grpo.yaml")["rewards"])
+    assert ideal.startswith("ideal ") and float(ideal.split()[-1]) == pytest.approx(positive)
+    assert len(cases) > 30 and all(float(case.split()[-1]) < positive for case in cases)
+    assert summary.endswith(", 0 with a problem")
 
 
 COMMANDS = sorted(

@@ -1,12 +1,14 @@
 """What is paid, and what is not."""
 
 import pickle
+import re
 
 import pytest
 
 import rewards
 from rewards import RewardError, build
 from rewards.accuracy import Accuracy
+from rewards.audit import call
 from rewards.format import Format
 from rewards.trace import Trace, parse
 
@@ -74,15 +76,35 @@ def test_built_rewards_can_be_pickled():
         assert pickle.loads(pickle.dumps(function)) == function
 
 
-def own_reward(completions, bonus=0.0, **columns):
-    return [len(text) + bonus for text in completions]
+def test_a_dotted_path_names_a_users_reward_in_any_form_and_passes_its_parameters():
+    own = "tests.own_rewards"
+    functions, weights = build(
+        [{"name": f"{own}:longer", "weight": 0.1, "bonus": 2}, f"{own}:slow", {"name": f"{own}:Ends", "text": "answer>"}], "<think>"
+    )
+    assert weights == [0.1, 1.0, 1.0]
+    completions, metrics = [[{"role": "assistant", "content": "<answer>"}]] * 2, {}
+    columns = {"completions": completions, "answer": ["1", "1"], "log_metric": metrics.__setitem__}
+    assert [call(function, **columns) for function in functions] == [[10, 10], [None, 0.5], [1.0, 1.0]]
+    assert metrics["rewards/slow/none"] == 0.5 and metrics["slow/calls"] == 1 and metrics["rewards/longer/seconds"] >= 0
+    assert [function.__name__ for function in functions] == ["longer", "slow", "Ends"]  # TRL names its metrics by it
+    for function in functions:
+        assert pickle.loads(pickle.dumps(function)) == function
 
 
-def test_a_dotted_path_names_any_trl_style_callable_and_passes_its_parameters():
-    functions, weights = build([{"name": "tests.test_rewards:own_reward", "weight": 0.1, "bonus": 2}])
-    assert weights == [0.1]
-    assert functions[0](completions=["abc"]) == [5]
-    assert build(["trl.rewards.think_format_reward"])[0][0].__name__ == "think_format_reward"
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nan", "'nan' returned nan on row 0; it must be a finite number or None"),  # TRL takes it for None
+        ("short", r"'short' returned '\[1.0\]' for 2 completions"),
+        ("words", "'words' returned '1.0' on row 0"),
+        ("broken", r"'broken' raised ZeroDivisionError.* on a batch of 2 completions"),
+        ("slow_and_broken", r"'slow_and_broken' raised ZeroDivisionError.* on a batch of 2 completions"),
+    ],
+)
+def test_a_users_reward_is_checked_as_ours_are(name, message):
+    (function,), _ = build([f"tests.own_rewards:{name}"])
+    with pytest.raises(RewardError, match=message):
+        call(function, completions=["a", "b"])
 
 
 @pytest.mark.parametrize(
@@ -97,10 +119,15 @@ def test_a_dotted_path_names_any_trl_style_callable_and_passes_its_parameters():
         ({"name": "overlong", "max_tokens": 10, "cache_tokens": 20}, "must be from 1 to max_tokens 10"),
         ({"name": "no_such_package.rewards:f"}, "cannot import"),
         ({"name": "trl.rewards:no_such"}, "cannot import"),
+        ("tests.own_rewards:Ends", "missing 1 required positional argument: 'text'"),
+        ({"name": "language", "language": "xx"}, "write one of ar, el, en"),
+        ({"name": "model", "model_name_or_path": "no/such/folder"}, "there is no folder 'no/such/folder'"),
+        ({"name": "code", "timeout_seconds": 0}, "must be above 0"),
+        ({"name": "judge", "base_url": "http://localhost/v1", "model": "m", "prompt": "?"}, "prompt has no {completion}"),
     ],
 )
 def test_an_entry_that_cannot_be_used_is_refused_with_what_is_allowed(entry, message):
-    with pytest.raises(RewardError, match=message.replace("?", r"\?")):
+    with pytest.raises(RewardError, match=re.escape(message)):
         build([entry])
 
 

@@ -240,6 +240,24 @@ report_to: none
     assert rollouts[0]["prompt"] in [row["prompt"] for row in rows]
 
 
+def test_own_rewards_in_every_form_train_beside_ours_and_all_are_measured(tmp_path):
+    rows = [{"question": f"{n}*3+1", "answer": f"x={3 * n + 1}"} for n in range(10, 20)]  # answers that math-verify has to read
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    entries = ["accuracy", {"name": "length_group", "weight": 0.1}, "tests.own_rewards:longer", "tests.own_rewards:slow",
+               {"name": "tests.own_rewards:Ends", "text": "</answer>"}]  # fmt: skip
+    names = ["accuracy", "length_group", "longer", "slow", "Ends"]
+    ok(stage("grpo", GRPO, "--output_dir", tmp_path / "out", "--max_steps", 2, *BATCH, "--dataset_name", tmp_path / "train.jsonl",
+             "--rewards", json.dumps(entries), "--logging_steps", 1))  # fmt: skip
+    for row in jsonl.read(tmp_path / "out/rollouts/train.jsonl"):
+        assert list(row["rewards"]) == names
+        assert row["rewards"]["accuracy"] in (0.0, 1.0) and row["rewards"]["slow"] in (None, 0.5)
+    logs = json.loads((tmp_path / "out/policy/trainer_state.json").read_text())["log_history"][:2]
+    for log in logs:
+        for name in names:
+            assert {f"rewards/{name}/{key}" for key in ("mean", "none", "failed", "timed_out", "seconds")} <= set(log)
+        assert log["rewards/slow/none"] == 0.5 and log["judge/timeouts"] == 0
+
+
 def test_a_question_that_the_dataset_asks_twice_is_answered_once(tmp_path):
     rows = [{"question": question, "answer": "166"} for question in ("23*7+5", "23*7+5", "80*2+6")]
     (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
