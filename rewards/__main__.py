@@ -20,9 +20,10 @@ from rewards import RewardError, build
 from rewards.audit import audit, call, table
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser("python -m rewards", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(dest="command", required=True)
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser("python -m rewards", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = made.add_subparsers(dest="command", required=True)
     scorer = commands.add_parser("score", help="scores of the rows of a JSONL file")
     scorer.add_argument(
         "--reward", action="append", required=True, metavar="NAME[,key=value...]", help="may be given several times"
@@ -31,7 +32,11 @@ def main(argv: list[str] | None = None) -> int:
     scorer.add_argument("file", type=Path, help="rows with `completion`, `answer` ...; - is standard input")
     auditor = commands.add_parser("audit", help="what a recipe's rewards pay to completions that cheat")
     auditor.add_argument("--config", default="recipes/defaults/grpo.yaml", help="a recipe's grpo.yaml")
-    arguments = parser.parse_args(argv)
+    return made
+
+
+def main() -> int:
+    arguments = parser().parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         if arguments.command == "score":

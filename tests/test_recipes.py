@@ -7,7 +7,9 @@ import sys
 import pytest
 import yaml
 
+import rewards
 from recipes.core import config as configuration
+from rewards.__main__ import _entry, parser
 from tests.conftest import ROOT, run
 
 STAGES = ("grpo", "generate", "sft", "evaluate")
@@ -63,7 +65,7 @@ def test_an_ideal_trace_earns_the_sum_of_the_positive_weights_and_no_completion_
 COMMANDS = sorted(
     {
         (path.relative_to(ROOT).as_posix(), line.strip())
-        for path in [*ROOT.glob("*.md"), *ROOT.glob("recipes/**/*.md")]
+        for path in [*ROOT.glob("*.md"), *ROOT.glob("recipes/**/*.md"), ROOT / "rewards/README.md"]
         for block in re.findall(r"```(?:bash|sh|shell)\n(.*?)```", path.read_text(), re.DOTALL)
         for line in block.replace("\\\n", " ").splitlines()
         if line.strip() and not line.strip().startswith("#")
@@ -86,6 +88,10 @@ def test_every_command_in_a_readme_passes_a_dry_run(file, line):
     elif words[0] == "make":
         done = run("make", "--dry-run", *words[1:])
         assert done.returncode == 0, done.stderr
+    elif words[:3] == ["python", "-m", "rewards"]:
+        arguments = parser().parse_args(words[3:])
+        rewards.build([_entry(text) for text in arguments.reward] if arguments.command == "score" else [])
+        assert arguments.command == "score" or (ROOT / arguments.config).is_file()
     elif words[0] == "python":
         assert (ROOT / words[1]).is_file()
     else:
