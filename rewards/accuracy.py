@@ -7,7 +7,8 @@ from typing import Any
 
 from rewards import workers
 from rewards.batch import BatchReward, Judged, Row
-from rewards.numbers import boxed, normal, read, same
+from rewards.normal import boxed, normal, unboxed
+from rewards.numbers import read, same
 from rewards.trace import parse
 
 
@@ -47,7 +48,7 @@ class Accuracy(BatchReward):
             verdict = same(gold, normal(trace.answer)) if trace else False
             scores[index] = float(verdict or False)
             if trace and verdict is None:
-                undecided.setdefault((gold, trace.answer), []).append(index)
+                undecided.setdefault((gold, unboxed(trace.answer)), []).append(index)
         timed_out = 0
         for indices, outcome in zip(undecided.values(), pool.run("rewards.mathverify:equal", list(undecided)), strict=True):
             timed_out += outcome.limit * len(indices)

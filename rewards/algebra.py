@@ -18,7 +18,7 @@ ONE: Term = (1, ())
 
 _TOKEN = re.compile(r"\s*(\d+\.\d+|\d+|\.\d+|\\[a-zA-Z]+|[a-zA-Z+\-*/^(){}])")
 _TIMES = ("*", r"\cdot", r"\times")
-_MAX_CHARACTERS, _MAX_DEPTH, _MAX_TERMS, _MAX_BITS, _MAX_POWER, _MAX_ROOT = 200, 12, 64, 2000, 12, 10**8
+_MAX_CHARACTERS, _MAX_DEPTH, _MAX_TERMS, _MAX_BITS, _MAX_POWER, _MAX_ROOT = 200, 12, 64, 4000, 12, 10**8
 
 
 class Unread(Exception):
@@ -33,7 +33,13 @@ class Formula:
     decimal: bool
 
     @property
+    def letters(self) -> set[str]:
+        """The variables in it."""
+        return {name for _, powers in self.terms for name, _ in powers if name.isalpha()}
+
+    @property
     def symbol(self) -> bool:
+        """Whether it is one letter or another single symbol."""
         return len(self.terms) == 1 and all(root == 1 and powers for root, powers in self.terms)
 
 
@@ -42,8 +48,10 @@ def formula(text: str) -> Formula:
     if len(text) > _MAX_CHARACTERS or (len(text) > 1 and text.isalpha()):  # a word is not a product of its letters
         raise Unread
     tokens = _TOKEN.findall(text)
-    if _TOKEN.sub("", text):
+    if _TOKEN.sub("", text) or re.search(r"[A-Za-z] +[A-Za-z]", text):
         raise Unread
+    if r"\infty" in tokens and tokens not in ([r"\infty"], ["+", r"\infty"], ["-", r"\infty"]):
+        raise Unread  # infinity is no number to calculate with
     reader = _Reader(tokens)
     terms = reader.sum()
     if reader.next is not None:
@@ -91,7 +99,8 @@ class _Reader:
             else:
                 before = self.tokens[self.at - 1]
                 # 1/2x, x2 or 2 3, f(x), and the mixed number 1\frac{1}{2} can be read in two ways.
-                two_ways = (before.isalpha() and self.next == "(") or (before[-1].isdigit() and self.next == r"\frac")
+                mixed = (before[-1].isdigit() or before == "}") and self.next in (r"\frac", "{")
+                two_ways = mixed or (before.isalpha() and self.next == "(")
                 if divided or two_ways or self.next[-1].isdigit():
                     raise Unread
                 total = _multiplied(total, self.power())
@@ -106,10 +115,12 @@ class _Reader:
         self.at += 1
         if not exponent.isdigit() or (len(exponent) > 1 and not braces) or (braces and not self.take("}")):
             raise Unread
-        if int(exponent) > _MAX_POWER or self.next == "^":
+        n = int(exponent)
+        bits = max((max(c.numerator.bit_length(), c.denominator.bit_length()) for c in base.values()), default=1)
+        if self.next == "^" or (n > _MAX_POWER if len(base) > 1 else n * bits > _MAX_BITS):
             raise Unread
         total: Sum = {ONE: Fraction(1)}
-        for _ in range(int(exponent)):
+        for _ in range(n):
             total = _multiplied(total, base)
         return _inverse(total) if negative else total
 

@@ -1,24 +1,32 @@
 """Are two answers the same? Decided exactly and at once where that is possible, and left open where it is not."""
 
 import re
-from collections import Counter
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 
-from rewards.algebra import Formula, Unread, formula
+from rewards.algebra import Formula, Sum, Unread, formula
 
-_INTEGER = r"\d{1,3}(?:,\d{3})+|\d+"  # with or without thousands separators
+_INTEGER = r"[1-9]\d{0,2}(?:[, ]\d{3})+|\d+"  # with or without thousands separators
+_CURRENCY = r"(?:\\?\$|[€£¥₹])?\s*"
 _NUMBER = re.compile(
-    rf"(?:\\?\$\s*)?(?P<sign>[+-]?)\s*(?:\\?\$\s*)?(?P<whole>{_INTEGER})?(?P<decimals>\.\d+)?\.?\s*(?P<percent>\\?%)?", re.ASCII
+    rf"{_CURRENCY}(?P<sign>[+-]?)\s*{_CURRENCY}(?P<whole>{_INTEGER})?(?P<decimals>\.\d+)?(?P<exponent>[eE][+-]?\d{{1,3}})?"
+    r"\.?\s*(?P<percent>\\?%)?",
+    re.ASCII,
 )
 _MAX_CHARACTERS = 100  # a longer number is text: Python refuses to convert 4,300 digits and more
-_DELIMITERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"))
-_NOTHING = re.compile(r"(?<!\\)\\(?:(?:left|right)(?![A-Za-z])|!)")
-_SPACE = re.compile(r"(?<!\\)\\[,; ]|~")
-_NEEDLESS_SPACE = re.compile(r"\s+(?![A-Za-z0-9])|(?<![A-Za-z0-9,])\s+")  # that of `1 2` and of `1, 200` stays
-_UNIT = re.compile(r"(?<=[\d)}])\s*(?:\\text\{\s*[A-Za-z]+\s*\}|\^\{?\\circ\}?)\Z")  # math-verify leaves units out, too
-_BOX = re.compile(r"\\boxed\{([^{}]*)\}")
+# math-verify leaves units out, too. Single letters are units in \text{} only: elsewhere they are variables.
+_UNITS = (
+    "mm|cm|km|kg|mg|ft|feet|foot|in|inch(?:es)?|yards?|miles?|mph|(?:kilo|centi|milli)?met(?:er|re)s?|lit(?:er|re)s?|(?:kilo)?grams?|"
+    "pounds?|lbs?|ounces?|oz|sec(?:ond)?s?|min(?:ute)?s?|hours?|hrs?|days?|weeks?|months?|years?|degrees?|deg|dollars?|cents?|euros?|"
+    "units?|square units|square (?:cm|feet|inches|meters|miles)|cubic (?:cm|feet|inches|meters)"
+)
+_UNIT = re.compile(rf"(?<=[\d)}}])\s*(?:\\text\{{\s*(?:{_UNITS}|[mgshl])\s*\}}|\b(?:{_UNITS})|\^\{{?\\circ\}}?)\Z")
+_MULTIPLES = {"dozen": 12, "hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+_MULTIPLE = re.compile(rf"(.+?)\s*(?:\\text\{{\s*)?({'|'.join(_MULTIPLES)})\s*\}}?", re.DOTALL)
+_WORDS = re.compile(r"[A-Za-z]{3,}|[A-Za-z]+(?: [A-Za-z]+)+")
+_RELATION = re.compile(r"<|>|\\(?:[lgn]eq?|neq|leq|geq|not)(?![A-Za-z])|\bnot\b")
+_BASED = re.compile(r"(\w+)_\{?(\d+)\}?", re.ASCII)  # 2516_8
 _BRACKETS = re.compile(r"(\\\{|[(\[])(.*)(\\\}|[)\]])", re.DOTALL)
 _MATRIX = re.compile(r"\\begin\{([pb])matrix\}(.*)\\end\{\1matrix\}", re.DOTALL)
 
@@ -52,24 +60,31 @@ def same(gold: str, answer: str) -> bool | None:
     """Whether two texts that `normal` returned are the same answer; `None` if exact arithmetic cannot tell.
 
     Agrees with math-verify, also where that is generous: `9%` is `0.09` and `9`, units do not count, and decimals that agree to
-    about six places are left to it, because it calls `0.333333` a third.
+    about six places are left to it, because it calls `0.333333` a third. Where it is plainly wrong is a table in the tests.
     """
     if gold == answer:
         return True
+    if _WORDS.fullmatch(gold) and _WORDS.fullmatch(answer):  # to math-verify a word is a product of its letters
+        return gold.casefold() == answer.casefold()
+    if _RELATION.search(answer) and not _RELATION.search(gold):
+        return False
+    if (numeral := _BASED.fullmatch(gold)) and (other := _BASED.fullmatch(answer)):
+        return numeral.groups() == other.groups()
     a, b = read(gold), read(answer)
     if isinstance(a, Number) and isinstance(b, Number) and a.percent == b.percent and not (a.decimal or b.decimal):
         return a.value == b.value
     x, y = (value.formula if isinstance(value, Number) else value for value in (a, b))
-    if (y and y == _numeral(a)) or (x and x == _numeral(b)):
-        return True
-    return _equal(x, y)
+    return (_percent(a) != _percent(b) and _numeral(a) == _numeral(b)) or _equal(x, y)
 
 
-def _numeral(value: Value) -> Formula | None:
-    """The 9 of `9%`."""
-    if isinstance(value, Number) and value.percent and not value.decimal:
-        return replace(value, percent=False).formula
-    return None
+def _percent(value: Value) -> bool:
+    return isinstance(value, Number) and value.percent
+
+
+def _numeral(value: Value) -> Sum | None:
+    """The terms of a number or formula, those of 9 for `9%`."""
+    formula = replace(value, percent=False).formula if isinstance(value, Number) else value
+    return formula.terms if isinstance(formula, Formula) else None
 
 
 def _equal(a: Formula | Many | None, b: Formula | Many | None) -> bool | None:
@@ -77,10 +92,9 @@ def _equal(a: Formula | Many | None, b: Formula | Many | None) -> bool | None:
         if a.terms == b.terms:
             return True
         if a.decimal or b.decimal:
-            constant = len(a.terms | b.terms) == 1 and (1, ()) in a.terms | b.terms
-            difference = abs(a.terms.get((1, ()), Fraction(0)) - b.terms.get((1, ()), Fraction(0)))
-            return False if constant and difference > Fraction(1, 10**5) else None
-        return None if a.symbol or b.symbol else False  # math-verify reads single letters in its own way
+            return False if _far(a, b) else None
+        # math-verify takes trailing letters for units, and single ones in its own way.
+        return None if a.letters != b.letters or a.symbol else False
     if not isinstance(a, Many) or not isinstance(b, Many):
         return None
     if a.brackets == b.brackets == "{}":
@@ -94,12 +108,22 @@ def _equal(a: Formula | Many | None, b: Formula | Many | None) -> bool | None:
     return False if False in parts else None if None in parts else True
 
 
+def _far(a: Formula, b: Formula) -> bool:
+    """Whether two rational numbers are too far apart to be the same but for rounding. math-verify rounds to six places, which
+    makes all small numbers equal: a hundredth of their size is a difference, too."""
+    one = (1, ())
+    if set(a.terms) | set(b.terms) != {one}:
+        return False
+    x, y = a.terms.get(one, Fraction(0)), b.terms.get(one, Fraction(0))
+    return abs(x - y) > min(Fraction(1, 10**5), max(abs(x), abs(y)) / 100)
+
+
 def _equal_sets(a: Many, b: Many) -> bool | None:
     parts = [*a.parts, *b.parts]
     if any(isinstance(part, Many) or part.decimal or part.symbol for part in parts):
         return None
-    first, second = (Counter(frozenset(part.terms.items()) for part in x.parts if isinstance(part, Formula)) for x in (a, b))
-    return set(first) == set(second)
+    first, second = ({frozenset(p.terms.items()) for p in x.parts if isinstance(p, Formula)} for x in (a, b))
+    return first == second
 
 
 @lru_cache(maxsize=65536)
@@ -108,6 +132,8 @@ def read(text: str) -> Value:
     if plain := number(text):
         return plain
     text = _UNIT.sub("", text)
+    if (many := _MULTIPLE.fullmatch(text)) and (plain := number(many[1])):
+        return replace(plain, value=plain.value * _MULTIPLES[many[2]])
     try:
         return number(text) or (_matrix(text) if text.startswith("\\begin") else _brackets(text)) or formula(text)
     except Unread:
@@ -119,8 +145,8 @@ def number(text: str) -> Number | None:
     match = _NUMBER.fullmatch(text) if len(text) <= _MAX_CHARACTERS else None
     if not match or not (match["whole"] or match["decimals"]):
         return None
-    value = Fraction(match["sign"] + (match["whole"] or "0").replace(",", "") + (match["decimals"] or ""))
-    return Number(value, bool(match["decimals"]), bool(match["percent"]))
+    digits = re.sub("[, ]", "", match["whole"] or "0") + (match["decimals"] or "") + (match["exponent"] or "")
+    return Number(Fraction(match["sign"] + digits), bool(match["decimals"] or match["exponent"]), bool(match["percent"]))
 
 
 def _brackets(text: str) -> Many | None:
@@ -141,37 +167,3 @@ def _matrix(text: str) -> Many:
         raise Unread
     rows = match[2].split("\\\\")
     return Many("matrix", tuple(Many("row", tuple(formula(part.strip()) for part in row.split("&"))) for row in rows))
-
-
-def normal(text: str) -> str:
-    """The answer without what does not change it: delimiters, `\\boxed{}`, spacing, another spelling of the same command."""
-    inside = boxed(text)
-    text = (inside[0] if len(inside) == 1 else text).strip()
-    for left, right in _DELIMITERS:
-        inner = text[len(left) : -len(right)]
-        if text.startswith(left) and text.endswith(right) and inner and left not in inner and right not in inner:
-            text = inner.strip()
-    if number(text):
-        return text
-    text = text.replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac").replace("{,}", ",").replace("\u2212", "-")
-    return _NEEDLESS_SPACE.sub("", _SPACE.sub(" ", _NOTHING.sub("", text)))
-
-
-def boxed(text: str) -> list[str]:
-    """What stands inside each `\\boxed{}` of the text that is closed and not inside another one."""
-    if match := _BOX.fullmatch(text):
-        return [match[1]]
-    found: list[str] = []
-    if "\\boxed" not in text:
-        return found
-    opened: list[int] = []  # for each open brace, where the content of the box that it is in starts; 0: in none
-    for match in re.finditer(r"\\boxed\s*\{|\\[{}]|[{}]", text):
-        if match[0] == "}" and opened:
-            start = opened.pop()
-            if start and not any(opened[-1:]):
-                found.append(text[start : match.start()])
-        elif match[0] == "{":
-            opened.append(opened[-1] if opened else 0)
-        elif match[0].startswith("\\boxed"):
-            opened.append(match.end())
-    return found

@@ -8,7 +8,8 @@ import pytest
 from rewards import build
 from rewards.accuracy import Accuracy
 from rewards.algebra import Unread, formula
-from rewards.numbers import boxed, normal, same
+from rewards.normal import boxed, normal
+from rewards.numbers import same
 from tests.conftest import answered
 
 
@@ -64,6 +65,13 @@ from tests.conftest import answered
         (r"\begin{pmatrix}1&2\\3&4\end{pmatrix}", r"\begin{pmatrix}1&2&3&4\end{pmatrix}", 0.0),
         (r"5\text{ cm}", "5", 1.0),  # units do not count, as in math-verify
         (r"5\text{ cm}", r"6\text{ cm}", 0.0),
+        (r"\text{Evelyn}", "evelyn", 1.0),
+        (r"2\sqrt{2}", r"2\sqrt{2} ft", 1.0),
+        (r"3\frac{1}{2}", "3.5", 1.0),
+        ("7", r"x=\boxed{7}", 1.0),
+        ("1,200", "1, 200", 0.0),  # two numbers
+        ("(1,200)", "1200", 0.0),
+        ("33%", "0.33%", 0.0),
         ("x=5", "5", 1.0),
         ("999", "\uff19" * 3, 1.0),  # digits of another width
         ("", "161", None),  # no gold: cannot be judged
@@ -88,7 +96,8 @@ def test_a_gold_that_cannot_be_read_leaves_every_completion_of_its_question_out(
 PAIRS = [
     (gold, answer)
     for group in (
-        ["3", "3.0", "03", "+3", "3%", r"3\%", "0.03", r"\frac{3}{1}", "6/2", "-3", "4", "3.5", "30", "300%"],
+        ["3", "3.0", "03", "+3", r"\frac{3}{1}", "6/2", r"\sqrt{9}", "-3", "4", "3.5", "30"],
+        ["3", "3%", r"3\%", "0.03", r"\frac{3}{1}", "6/2", "-3", "4", "300%", r"\frac{3}{100}"],
         ["1/3", r"\frac13", r"\frac{2}{6}", "0.333", "0.333333", "0.3333333333", "3^{-1}", r"\frac{1}{-3}", "1/4"],
         ["1,000", "1000", "1000.00", "1{,}000", "10^3", "1001", r"\$1000", "1,000.5"],
         [r"2\sqrt{3}", r"\sqrt{12}", r"\frac{6}{\sqrt{3}}", r"\sqrt{3}+\sqrt{3}", r"3\sqrt{2}", r"\sqrt{13}", r"2 \cdot \sqrt{3}"],
@@ -121,7 +130,22 @@ def test_what_is_decided_without_math_verify_is_what_math_verify_says():
         ("31,207", "31,207%", True),  # it reads the set of 31 and 2.07, where 31207% is like 207%
         ("[8,-7)", "[9,-7)", False),  # two empty intervals
         ("a", "a+0", True),  # it compares a letter with the text of a sum
-        ("3%", r"\sqrt{9}", True),  # it equates percentages with numerals only
+        ("12.5%", "12.5", True),  # it equates percentages with whole numerals only
+        (r"1.6 \times 10^{-19}", r"9.1 \times 10^{-31}", False),  # it rounds to six places
+        (r"\frac{1}{2^{98}}", r"\frac{1}{2^{99}}", False),
+        (r"2516_8", "2516_9", False),  # it leaves out the base
+        ("7", "< 7", False),  # and the relation
+        ("7", "the answer is not 7", False),
+        ("7", r"-\boxed{7}", False),  # and what stands around a box
+        ("49", r"\boxed{7}^2", True),
+        ("5", r"5\text{ million}", False),  # it takes it for a unit
+        ("A B C", "C B A", False),  # it multiplies letters
+        ("1000000", r"1\,000\,000", True),  # it does not know LaTeX's thin space, or these
+        ("300000", "3e5", True),
+        ("5", "\u20ac5", True),
+        ("-5", "\u20135", True),
+        ("1/2", "\u00bd", True),
+        ("5", "**5**", True),
         (r"\$18", "18", True),  # it does not know the escaped dollar
     ],
 )
@@ -135,7 +159,7 @@ def test_where_math_verify_is_plainly_wrong_the_verdict_differs(gold, answer, ri
 @pytest.mark.parametrize(
     "text",
     ["1/2x", "x2", "2 3", "f(x)", r"1\frac{1}{2}", "cat", "e^x", "2i", "x^y", "1/0", "1/(1+x)", r"\sqrt{x}", r"\sin{x}", "x=1", "",
-     "(" * 50 + "1" + ")" * 50, "9^{99}", "((9^9)^9)^9", "(a+b+c+d+x+y)^{12}", "2^3^4", "x^", "(1", "1)", "1" * 201, r"\frac1"],
+     "(" * 50 + "1" + ")" * 50, "9^{9999}", "(((9^9)^9)^9)^9", "2^3^4", "x^", "(1", "1)", "1" * 201, r"\frac1"],
 )  # fmt: skip
 def test_what_could_be_read_in_two_ways_or_costs_too_much_is_not_read(text):
     with pytest.raises(Unread):
