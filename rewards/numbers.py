@@ -158,7 +158,10 @@ def _brackets(text: str) -> Many | None:
     brackets = (match[1] + match[3]).replace("\\", "")
     if ("{" in brackets) != ("}" in brackets):
         raise Unread
-    return Many(brackets, tuple(formula(part.strip()) for part in match[2].split(",")))
+    parts = tuple(formula(part.strip()) for part in match[2].split(","))
+    if r"\infty" in match[2].rpartition(",")[2]:
+        brackets = brackets.replace("]", ")")  # an infinite end is open, however it is written
+    return Many(brackets, parts)
 
 
 def _matrix(text: str) -> Many:

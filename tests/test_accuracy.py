@@ -59,6 +59,7 @@ from tests.conftest import answered
         (r"2\sqrt{3}", "3.4641016", 1.0),  # again to six places
         ("[1,2)", r"\left[1, 2\right)", 1.0),
         ("[1,2)", "(1,2)", 0.0),
+        (r"[1,\infty)", r"[1,\infty]", 1.0),
         (r"\{1,2,3\}", r"\{3, 1, 2\}", 1.0),
         ("(1,2)", "(2,1)", 0.0),
         (r"\begin{pmatrix}1&2\\3&4\end{pmatrix}", r"\begin{bmatrix} 1 & 2 \\ 3 & 4 \end{bmatrix}", 1.0),
