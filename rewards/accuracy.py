@@ -57,8 +57,18 @@ class Accuracy(BatchReward):
         return Judged(scores, timed_out)
 
 
-@lru_cache(maxsize=65536)
 def _gold_text(answer: Any) -> str:
-    text = "" if answer is None else str(answer).rpartition("####")[2]
-    inside = boxed(text)
-    return normal(inside[-1] if inside else text)
+    """The gold as a text to compare with; empty if there is none. Several answers become a list."""
+    if isinstance(answer, list | tuple):
+        return ", ".join(filter(None, map(_gold_text, answer)))
+    try:
+        return "" if answer is None else _normal_gold(str(answer))
+    except ValueError:  # an integer of more than 4,300 digits
+        return ""
+
+
+@lru_cache(maxsize=65536)
+def _normal_gold(text: str) -> str:
+    text = text.rpartition("####")[2]
+    inside = list(dict.fromkeys(map(normal, boxed(text))))
+    return ", ".join(inside) if inside else normal(text)

@@ -115,13 +115,9 @@ class _Reader:
         self.at += 1
         if not exponent.isdigit() or (len(exponent) > 1 and not braces) or (braces and not self.take("}")):
             raise Unread
-        n = int(exponent)
-        bits = max((max(c.numerator.bit_length(), c.denominator.bit_length()) for c in base.values()), default=1)
-        if self.next == "^" or (n > _MAX_POWER if len(base) > 1 else n * bits > _MAX_BITS):
+        if self.next == "^":
             raise Unread
-        total: Sum = {ONE: Fraction(1)}
-        for _ in range(n):
-            total = _multiplied(total, base)
+        total = _power(base, int(exponent))
         return _inverse(total) if negative else total
 
     def atom(self) -> Sum:
@@ -175,6 +171,17 @@ def _multiplied(a: Sum, b: Sum) -> Sum:
             term = (root_a * root_b // common**2, tuple(sorted((name, power) for name, power in powers.items() if power)))
             total[term] = total.get(term, Fraction(0)) + c * d * common
     return _checked({term: coefficient for term, coefficient in total.items() if coefficient})
+
+
+def _power(a: Sum, n: int) -> Sum:
+    if set(a) == {ONE} and n * max(a[ONE].numerator.bit_length(), a[ONE].denominator.bit_length()) <= _MAX_BITS:
+        return {ONE: a[ONE] ** n}
+    if n > _MAX_POWER:
+        raise Unread
+    total: Sum = {ONE: Fraction(1)}
+    for _ in range(n):
+        total = _multiplied(total, a)
+    return total
 
 
 def _inverse(a: Sum) -> Sum:

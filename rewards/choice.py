@@ -4,11 +4,12 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from rewards.normal import normal
 from rewards.trace import parse
 
 # B, (B), [B], B., B) because the letter stands alone or is set off from the text behind it: "A cat" is no choice.
-_CHOICE = re.compile(r"[(\[]?([A-Za-z])[)\]]?[.:]?|[(\[]?([A-Za-z])[)\].:]\s.*", re.DOTALL)
-_BOXED = re.compile(r"\\boxed\{(?:\\text\{)?([^{}]*)\}?\}")
+_CHOICE = re.compile(r"[(\[]?([A-Za-z])[)\]]?[.:]?|[(\[]?([A-Za-z])[)\].:]\s(.*)", re.DOTALL)
+_ANOTHER = re.compile(r"\b[A-Z][)\].:]|(?:\bor|\band|,|/)\s*\(?[A-Z]\b\W*\Z")  # A. or B.
 
 
 @dataclass(frozen=True)
@@ -18,16 +19,15 @@ class Choice:
     `B`, `b`, `(B)`, `B.`, `B) Paris` and `\\boxed{B}` name B; `A or B` and `A cat` name nothing.
     """
 
-    def __call__(self, completion: str, answer: str, **row: Any) -> float | None:
-        gold, trace = _letter(answer), parse(completion)
+    def __call__(self, completion: str, answer: Any, **row: Any) -> float | None:
+        gold, trace = _letter(str(answer)), parse(completion)
         if gold is None:
             return None
         return float(trace is not None and _letter(trace.answer) == gold)
 
 
 def _letter(text: str) -> str | None:
-    text = text.strip()
-    if boxed := _BOXED.fullmatch(text):
-        text = boxed[1].strip()
-    match = _CHOICE.fullmatch(text)
-    return (match[1] or match[2]).upper() if match else None
+    match = _CHOICE.fullmatch(text.strip()) or _CHOICE.fullmatch(normal(text))
+    if not match or _ANOTHER.search(match[3] or ""):
+        return None
+    return (match[1] or match[2]).upper()

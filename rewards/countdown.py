@@ -1,6 +1,7 @@
 """Does the expression reach the target with the given numbers?"""
 
 import ast
+import json
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -21,16 +22,20 @@ class Countdown:
     (https://github.com/Jiayi-Pan/TinyZero). `None` if the target or the numbers of the row cannot be read.
 
     Parameters:
-        numbers_column: the column with the list of numbers.
+        numbers_column: the column with the list of numbers, also as JSON.
     """
 
     numbers_column: str = "nums"
 
     def __call__(self, completion: str, answer: str, **row: Any) -> float | None:
         try:
-            target = Fraction(str(answer).strip())
-            given = Counter(int(number) for number in row[self.numbers_column])
-        except (ValueError, TypeError, ZeroDivisionError):
+            numbers = row[self.numbers_column]
+            numbers = json.loads(numbers) if isinstance(numbers, str) else numbers
+            given = Counter(int(number) for number in numbers)
+            target = Fraction(str(answer).strip()) if len(str(answer)) < 20 and "e" not in str(answer).lower() else None
+        except (ValueError, TypeError, ZeroDivisionError, OverflowError):
+            return None
+        if target is None or any(number != int(number) for number in numbers):
             return None
         trace = parse(completion)
         if trace is None or not _EXPRESSION.fullmatch(trace.answer):

@@ -18,8 +18,8 @@ class Exact:
 
     ignore_case: bool = False
 
-    def __call__(self, completion: str, answer: str, **row: Any) -> float | None:
-        gold, trace = self._normal(answer), parse(completion)
+    def __call__(self, completion: str, answer: Any, **row: Any) -> float | None:
+        gold, trace = "" if answer is None else self._normal(str(answer)), parse(completion)
         if not gold:
             return None
         return float(trace is not None and self._normal(trace.answer) == gold)

@@ -6,7 +6,7 @@ from typing import Any
 
 from math_verify import ExprExtractionConfig, LatexExtractionConfig, verify
 from math_verify import parse as math_parse
-from sympy import Eq, false
+from sympy import Eq, Expr, N, false
 
 logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that its own limits are off: the worker has others
 
@@ -19,7 +19,10 @@ def readable(gold: str) -> bool:
 def equal(gold: str, answer: str) -> bool:
     """Whether math-verify calls `answer` equal to `gold`."""
     answers = _parse(answer)
-    return not any(map(_contradicts_itself, answers)) and bool(verify(_gold(gold), answers, timeout_seconds=None))
+    golds = _gold(gold)
+    if any(map(_contradicts_itself, answers)) or any(_differ_in_size(a, b) for a in golds for b in answers):
+        return False
+    return bool(verify(golds, answers, timeout_seconds=None, allow_set_relation_comp=True))
 
 
 @lru_cache(maxsize=4096)
@@ -32,6 +35,14 @@ def _parse(text: str) -> list[Any]:
     wrapped = text if "$" in text or "\\boxed" in text else f"${text}$"
     configs = [LatexExtractionConfig(boxed_match_priority=0), ExprExtractionConfig()]
     return list(math_parse(wrapped, extraction_config=configs, parsing_timeout=None))
+
+
+def _differ_in_size(gold: Any, answer: Any) -> bool:
+    """Whether two small numbers differ by a hundredth and more of their size: math-verify rounds to six places."""
+    numbers = [x for x in (gold, answer) if isinstance(x, Expr) and x.is_number and x.is_real]
+    if len(numbers) < 2 or gold.is_zero or not abs(N(gold)) < 1e-3:
+        return False
+    return bool(abs(N(answer / gold, 30) - 1) > 0.01)
 
 
 def _contradicts_itself(expression: Any) -> bool:

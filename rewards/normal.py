@@ -13,8 +13,12 @@ _SYMBOLS = str.maketrans(
      "\u03c0": r"\pi ", "\u221e": r"\infty ", "\u00b0": r"^\circ ", "\u00b2": "^2", "\u00b3": "^3", "\u00bd": r"\frac{1}{2}"}
 )  # fmt: skip
 _BOX = re.compile(r"\\boxed\{([^{}]*)\}")
-_MATH_BEFORE = re.compile(r"(?:[-+*/^_({\d]|\\[A-Za-z]+\{?)\Z")
-_MATH_AFTER = re.compile(r"[-+*/^_(=\d]|\\(?:frac|sqrt|pi|cdot|times)")
+# A dash or a star with a space is a bullet, not arithmetic.
+_MATH_BEFORE = re.compile(r"(?:[-*\d]|[+^/]\s*|\\(?:sqrt|frac)\{)\Z")
+_MATH_AFTER = re.compile(r"[-(\d]|\s*[+^/]|\\(?:frac|sqrt)|\*\d")
+_ROOT_SIGN = re.compile(r"\u221a\s*\{?(\d+)\}?")
+_PI = re.compile(r"(?<![A-Za-z\\])pi(?![A-Za-z])")
+_ROW_SPACE = re.compile(r"\\\\\[[^\]]*\]")
 
 
 def normal(text: str) -> str:
@@ -28,7 +32,8 @@ def normal(text: str) -> str:
         return text
     if whole := _TEXT.fullmatch(text):
         text = whole[1].strip()
-    text = _FRAC.sub(r"\\frac", text.translate(_SYMBOLS)).replace("{,}", ",")
+    text = _FRAC.sub(r"\\frac", text.translate(_SYMBOLS)).replace("{,}", ",").replace(r"\varnothing", r"\emptyset")
+    text = _ROW_SPACE.sub(r"\\\\", _PI.sub(r"\\pi", _ROOT_SIGN.sub(r"\\sqrt{\1}", text)))
     return _NEEDLESS_SPACE.sub("", _SPACE.sub(" ", _NOTHING.sub("", text)))
 
 
@@ -38,8 +43,7 @@ def unboxed(text: str) -> str:
     if len(boxes) != 1:
         return text
     before, _, after = text.partition("\\boxed")
-    before = re.sub(r"\\[(\[]|\$", " ", before).rstrip()
-    after = re.sub(r"\\[)\]]|\$", " ", after[after.index(boxes[0]) + len(boxes[0]) + 1 :]).lstrip()
+    after = after[after.index(boxes[0]) + len(boxes[0]) + 1 :]
     if _MATH_BEFORE.search(before) or _MATH_AFTER.match(after):
         return f"{before}({boxes[0]}){after}"
     return boxes[0]

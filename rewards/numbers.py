@@ -14,6 +14,7 @@ _NUMBER = re.compile(
     r"\.?\s*(?P<percent>\\?%)?",
     re.ASCII,
 )
+_MAX_READ = 1000  # characters of an answer; longer ones go to a worker process
 _MAX_CHARACTERS = 100  # a longer number is text: Python refuses to convert 4,300 digits and more
 # math-verify leaves units out, too. Single letters are units in \text{} only: elsewhere they are variables.
 _UNITS = (
@@ -23,9 +24,11 @@ _UNITS = (
 )
 _UNIT = re.compile(rf"(?<=[\d)}}])\s*(?:\\text\{{\s*(?:{_UNITS}|[mgshl])\s*\}}|\b(?:{_UNITS})|\^\{{?\\circ\}}?)\Z")
 _MULTIPLES = {"dozen": 12, "hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
-_MULTIPLE = re.compile(rf"(.+?)\s*(?:\\text\{{\s*)?({'|'.join(_MULTIPLES)})\s*\}}?", re.DOTALL)
-_WORDS = re.compile(r"[A-Za-z]{3,}|[A-Za-z]+(?: [A-Za-z]+)+")
-_RELATION = re.compile(r"<|>|\\(?:[lgn]eq?|neq|leq|geq|not)(?![A-Za-z])|\bnot\b")
+_MULTIPLE = re.compile(rf"(.+?)\s*(?:\\text\{{\s*)?({'|'.join(_MULTIPLES)})(?:\s+[a-z]+)?\s*\}}?", re.DOTALL)
+_LETTERS = re.compile(r"[A-Za-z]+(?: [A-Za-z]+)*")
+_WORDS = re.compile(r".*[A-Z].|.{5}")  # `xyz` is a product
+_MIXED = re.compile(r"([+-]?)(\d+)(?: (\d+)/(\d+)| ?\\frac\{(\d+)\}\{(\d+)\})", re.ASCII)
+_RELATION = re.compile(r"<|>|\\(?:[lgn]eq?|neq|leq|geq|not)(?![A-Za-z])|^\D*\bnot\b")
 _BASED = re.compile(r"(\w+)_\{?(\d+)\}?", re.ASCII)  # 2516_8
 _BRACKETS = re.compile(r"(\\\{|[(\[])(.*)(\\\}|[)\]])", re.DOTALL)
 _MATRIX = re.compile(r"\\begin\{([pb])matrix\}(.*)\\end\{\1matrix\}", re.DOTALL)
@@ -64,13 +67,13 @@ def same(gold: str, answer: str) -> bool | None:
     """
     if gold == answer:
         return True
-    if _WORDS.fullmatch(gold) and _WORDS.fullmatch(answer):  # to math-verify a word is a product of its letters
-        return gold.casefold() == answer.casefold()
-    if _RELATION.search(answer) and not _RELATION.search(gold):
-        return False
-    if (numeral := _BASED.fullmatch(gold)) and (other := _BASED.fullmatch(answer)):
-        return numeral.groups() == other.groups()
+    if _LETTERS.fullmatch(gold) and _LETTERS.fullmatch(answer) and (_WORDS.match(gold) or _WORDS.match(answer)):
+        return gold.casefold() == answer.casefold()  # to math-verify a word is a product of its letters
+    if based := _BASED.fullmatch(answer):
+        return (numeral := _BASED.fullmatch(gold)) is not None and numeral.groups() == based.groups()
     a, b = read(gold), read(answer)
+    if isinstance(a, Number | Formula) and _RELATION.search(answer):
+        return False
     if isinstance(a, Number) and isinstance(b, Number) and a.percent == b.percent and not (a.decimal or b.decimal):
         return a.value == b.value
     x, y = (value.formula if isinstance(value, Number) else value for value in (a, b))
@@ -126,12 +129,20 @@ def _equal_sets(a: Many, b: Many) -> bool | None:
     return first == second
 
 
-@lru_cache(maxsize=65536)
 def read(text: str) -> Value:
     """A plain number, a formula, formulas in brackets or a matrix; `None` for anything else, and for what has two readings."""
+    return _read(text) if len(text) <= _MAX_READ else None
+
+
+@lru_cache(maxsize=65536)
+def _read(text: str) -> Value:
     if plain := number(text):
         return plain
     text = _UNIT.sub("", text)
+    if mixed := _MIXED.fullmatch(text):
+        sign, whole, above, below = mixed[1], int(mixed[2]), int(mixed[3] or mixed[5]), int(mixed[4] or mixed[6])
+        value = whole + Fraction(above, below) if below else None
+        return Number(-value if sign == "-" else value, False, False) if value is not None else None
     if (many := _MULTIPLE.fullmatch(text)) and (plain := number(many[1])):
         return replace(plain, value=plain.value * _MULTIPLES[many[2]])
     try:

@@ -116,13 +116,13 @@ def _work(connection: Connection, timeout_seconds: float, memory_mb: int) -> Non
         # Its default action ends the process, even in the middle of one long multiplication, and needs no one else alive.
         signal.setitimer(signal.ITIMER_REAL, timeout_seconds + 1)
         try:
-            reply = {"value": _load(function)(*arguments)}
+            reply = json.dumps({"value": _load(function)(*arguments)})
         except (MemoryError, RecursionError):
-            reply = {"limit": True}
-        except Exception as error:  # not hidden: the pool raises it, and the run stops
-            reply = {"error": repr(error)}
+            reply = json.dumps({"limit": True})
+        except BaseException as error:  # not hidden: the pool raises it, and the run stops
+            reply = json.dumps({"error": repr(error)})
         signal.setitimer(signal.ITIMER_REAL, 0)
-        connection.send_bytes(json.dumps(reply).encode())
+        connection.send_bytes(reply.encode())
 
 
 def _load(function: str) -> Any:

@@ -58,7 +58,7 @@ class Pool:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._server: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
         self._remembered: dict[tuple[Any, ...], Outcome] = {}
@@ -111,11 +111,12 @@ class Pool:
 
     def close(self) -> int | None:
         """Ends the server and its workers; the next task starts new ones. Returns the server's exit status."""
-        if self._connection:
-            self._connection.close()
-        status = self._server.wait() if self._server else None
-        self._connection = self._server = None
-        return status
+        with self._lock:
+            if self._connection:
+                self._connection.close()
+            status = self._server.wait() if self._server else None
+            self._connection = self._server = None
+            return status
 
 
 def cores() -> int:

@@ -10,6 +10,7 @@ from rewards.accuracy import Accuracy
 from rewards.algebra import Unread, formula
 from rewards.normal import boxed, normal
 from rewards.numbers import same
+from rewards.trace import parse
 from tests.conftest import answered
 
 
@@ -70,6 +71,27 @@ from tests.conftest import answered
         (r"2\sqrt{2}", r"2\sqrt{2} ft", 1.0),
         (r"3\frac{1}{2}", "3.5", 1.0),
         ("7", r"x=\boxed{7}", 1.0),
+        ("7", r"**Final Answer:** \boxed{7}", 1.0),
+        ("7", r"The answer is **$\boxed{7}$**.", 1.0),
+        ("7", r"- \boxed{7}", 1.0),  # a bullet
+        ("7", r"Step 2: $\Rightarrow \boxed{7}$", 1.0),
+        ("7", r"\boxed{7} - the number of ways", 1.0),
+        ("7", r"3 + \boxed{7}", 0.0),  # a box in a formula
+        (r"roots are $\boxed{2}$ and $\boxed{3}$.", "2,3", 1.0),  # a gold of two answers
+        (r"roots are $\boxed{2}$ and $\boxed{3}$.", "3", 0.0),
+        (["5", "6"], "5, 6", 1.0),  # OlympiadBench's lists
+        (["5", "6"], "5", 0.0),
+        (7.0, "7", 1.0),
+        ("[0,1]", r"0 \le x \le 1", 1.0),
+        (r"(2,\infty)", "x > 2", 1.0),
+        (r"(2,\infty)", "x > 3", 0.0),
+        ("xyz", "zyx", 1.0),  # a product
+        ("east", "East", 1.0),  # a word
+        ("7/2", "3 1/2", 1.0),
+        ("31/2", "3 1/2", 0.0),
+        ("3000", r"3\text{ thousand dollars}", 1.0),
+        (r"\sqrt{2}", "\u221a2", 1.0),
+        (r"\frac{\pi}{2}", "pi/2", 1.0),
         ("1,200", "1, 200", 0.0),  # two numbers
         ("(1,200)", "1200", 0.0),
         ("33%", "0.33%", 0.0),
@@ -92,6 +114,7 @@ def test_a_gold_that_cannot_be_read_leaves_every_completion_of_its_question_out(
     judged = Accuracy().judge([answered("~"), answered("1"), "malformed", answered("2")], [{"answer": "~"}] * 3 + [{"answer": "2"}])
     assert judged.scores == [None, None, None, 1.0]  # open-r1's length rewards take an unreadable gold for a right answer
     assert Accuracy()(completion=answered("1"), answer=None) is None
+    assert Accuracy()(completion=answered("1"), answer=10**5000) is None  # longer than Python writes
 
 
 PAIRS = [
@@ -134,6 +157,7 @@ def test_what_is_decided_without_math_verify_is_what_math_verify_says():
         ("12.5%", "12.5", True),  # it equates percentages with whole numerals only
         (r"1.6 \times 10^{-19}", r"9.1 \times 10^{-31}", False),  # it rounds to six places
         (r"\frac{1}{2^{98}}", r"\frac{1}{2^{99}}", False),
+        (r"\frac{1}{100!}", r"\frac{1}{99!}", False),
         (r"2516_8", "2516_9", False),  # it leaves out the base
         ("7", "< 7", False),  # and the relation
         ("7", "the answer is not 7", False),
@@ -165,6 +189,21 @@ def test_where_math_verify_is_plainly_wrong_the_verdict_differs(gold, answer, ri
 def test_what_could_be_read_in_two_ways_or_costs_too_much_is_not_read(text):
     with pytest.raises(Unread):
         formula(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["x^{4000}" * 25, "(" + "x^{4000}," * 5000 + "1)", "(" + "1," * 500_000 + "1)",
+     r"\begin{pmatrix}" + "1&" * 500_000 + r"1\end{pmatrix}",
+     r"\{" + r"\sqrt{99999989}," * 40_000 + r"1\}", r"\boxed{" * 150_000, " " * 1_000_000 + "x", "$" * 1_000_000, "1" * 1_000_000,
+     "<think>" * 150_000, "\ud800" * 300_000, "-" * 1_000_000, "a " * 500_000, r"\text{" * 200_000],
+    ids=lambda text: text[:12].encode("ascii", "replace").decode(),
+)  # fmt: skip
+def test_no_answer_keeps_the_training_process_busy(text):
+    started = time.monotonic()
+    same("3", normal(text))
+    parse(answered(text))
+    assert time.monotonic() - started < 2  # what takes longer is for the worker processes, which have a limit
 
 
 def test_boxes_are_found_in_one_pass():

@@ -51,7 +51,10 @@ def test_countdown_does_not_take_digits_or_halves_for_numbers():
     assert Countdown()(completion=answered("9//2+3"), answer="7", nums=[9, 2, 3]) == 0.0  # and this
     assert Countdown()(completion=answered("1/3*3"), answer="1", nums=[1, 3, 3]) == 1.0  # exact rationals
     assert Countdown()(completion=answered("1+2"), answer="three", nums=[1, 2]) is None
-    assert Countdown()(completion=answered("1+2"), answer="3", nums=None) is None
+    for nums in (None, [float("inf")], [1.5, 2], "[1,"):
+        assert Countdown()(completion=answered("1+2"), answer="3", nums=nums) is None
+    assert Countdown()(completion=answered("1+2"), answer="3", nums="[1, 2]") == 1.0  # as JSON
+    assert Countdown()(completion=answered("1+2"), answer="1e400000000", nums=[1, 2]) is None
 
 
 @pytest.mark.parametrize(
@@ -69,6 +72,12 @@ def test_countdown_does_not_take_digits_or_halves_for_numbers():
         ("A", "A cat", 0.0),  # an article
         ("A", "AB", 0.0),
         ("A", "", 0.0),
+        ("A", r"\text{A}", 1.0),
+        ("A", "**(A)**", 1.0),
+        ("C", "C) Vitamin C", 1.0),
+        ("A", "A. or B.", 0.0),
+        ("A", "A) no, B", 0.0),
+        ("A", "(A) 5 (B) 6", 0.0),
         ("Paris", "A", None),  # the gold is not a letter
     ],
 )
@@ -83,6 +92,7 @@ def test_exact_compares_texts_and_nothing_else():
     assert Exact()(completion=answered("0.50"), answer="0.5") == 0.0
     assert Exact()(completion="0.5", answer="0.5") == 0.0  # no answer block
     assert Exact()(completion=answered("x"), answer=" ") is None
+    assert Exact()(completion=answered("5"), answer=5) == 1.0
 
 
 def test_overlong_is_dapos_equation_13():

@@ -40,6 +40,14 @@ def fail(text: str) -> None:
     raise KeyError(text)
 
 
+def leave(_: str) -> None:
+    raise SystemExit(3)
+
+
+def strange(_: str) -> set[int]:
+    return {1}  # not JSON
+
+
 def recurse(text: str) -> str:
     return recurse(text)
 
@@ -100,6 +108,9 @@ def test_a_task_is_run_once_where_it_is_remembered(pool):
 def test_a_task_that_raises_stops_the_run_and_is_named(pool):
     with pytest.raises(PoolError, match=r"fail raised KeyError\('why'\) for \('why',\)"):
         pool.run(here("fail"), [("why",)])
+    for name in ("leave", "strange"):
+        with pytest.raises(PoolError, match=f"{name} raised"):
+            pool.run(here(name), [("x",)])
     assert pool.run(here("echo"), [("fine",)])[0].value == "fine"
 
 
