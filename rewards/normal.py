@@ -3,6 +3,7 @@
 import re
 
 _DELIMITERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("`", "`"))
+_PLAIN = re.compile(r"-?\d[\d,]*(?:\.\d+)?", re.ASCII)
 _TEXT = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox)\{([^{}\\]*)\}")
 _NOTHING = re.compile(r"(?<!\\)\\(?:(?:left|right|displaystyle)(?![A-Za-z])|!)")
 _SPACE = re.compile(r"(?<!\\)\\[,; ]|~|\s+")
@@ -24,12 +25,12 @@ _ROW_SPACE = re.compile(r"\\\\\[[^\]]*\]")
 def normal(text: str) -> str:
     """The answer without what does not change it: delimiters, `\boxed{}`, spacing, other spellings of the same symbol."""
     text = unboxed(text).strip()
+    if _PLAIN.fullmatch(text):
+        return text
     for left, right in _DELIMITERS:
         inner = text[len(left) : -len(right)]
         if text.startswith(left) and text.endswith(right) and inner and left not in inner and right not in inner:
             text = inner.strip()
-    if text.isascii() and text.isdigit():
-        return text
     if whole := _TEXT.fullmatch(text):
         text = whole[1].strip()
     text = _FRAC.sub(r"\\frac", text.translate(_SYMBOLS)).replace("{,}", ",").replace(r"\varnothing", r"\emptyset")
@@ -39,6 +40,8 @@ def normal(text: str) -> str:
 
 def unboxed(text: str) -> str:
     """The content of the only box. A box that is part of a formula, as in `-\boxed{7}`, becomes a bracket of it."""
+    if match := _BOX.fullmatch(text):
+        return match[1]
     boxes = boxed(text)
     if len(boxes) != 1:
         return text
@@ -51,8 +54,6 @@ def unboxed(text: str) -> str:
 
 def boxed(text: str) -> list[str]:
     """What stands inside each `\boxed{}` of the text that is closed and not inside another one."""
-    if match := _BOX.fullmatch(text):
-        return [match[1]]
     found: list[str] = []
     if "\\boxed" not in text:
         return found

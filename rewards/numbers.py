@@ -67,15 +67,15 @@ def same(gold: str, answer: str) -> bool | None:
     """
     if gold == answer:
         return True
+    a, b = read(gold), read(answer)
+    if isinstance(a, Number) and isinstance(b, Number) and a.percent == b.percent and not (a.decimal or b.decimal):
+        return a.value == b.value
     if _LETTERS.fullmatch(gold) and _LETTERS.fullmatch(answer) and (_WORDS.match(gold) or _WORDS.match(answer)):
         return gold.casefold() == answer.casefold()  # to math-verify a word is a product of its letters
     if based := _BASED.fullmatch(answer):
         return (numeral := _BASED.fullmatch(gold)) is not None and numeral.groups() == based.groups()
-    a, b = read(gold), read(answer)
     if isinstance(a, Number | Formula) and _RELATION.search(answer):
         return False
-    if isinstance(a, Number) and isinstance(b, Number) and a.percent == b.percent and not (a.decimal or b.decimal):
-        return a.value == b.value
     x, y = (value.formula if isinstance(value, Number) else value for value in (a, b))
     return (_percent(a) != _percent(b) and _numeral(a) == _numeral(b)) or _equal(x, y)
 
