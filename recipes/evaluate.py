@@ -3,12 +3,15 @@
     accelerate launch recipes/evaluate.py --config recipes/arithmetic/evaluate.yaml [--models policy student] [--key value ...]
 
 Reads the held-out questions and any models. Leaves, under outputs/<recipe>/, `scores.json` and `completions/<model>.jsonl`
-(every completion with its verdict).
+(every completion with its verdicts) with a manifest. Started again, it draws only what is missing; with other settings it draws
+anew.
 """
 
-import math
+import itertools
+import logging
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,13 +20,17 @@ from trl import ModelConfig
 
 import rewards
 from recipes.core import config as configuration
-from recipes.core import data, jsonl, manifest, models, prompts
+from recipes.core import data, jsonl, manifest, models, prompts, resume
 from recipes.core.config import StageArguments, UserError
-from recipes.core.sampling import SamplingArguments, batches, complete
+from recipes.core.sampling import SamplingArguments, draw
 from recipes.core.stage import run
+from rewards.batch import BatchReward, Judged, Row
+from rewards.trace import lenient
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -40,6 +47,16 @@ class EvaluateArguments(data.DataArguments):
     verdict: str = field(default="accuracy", metadata={"help": "The reward that says whether an answer is right."})
 
 
+@dataclass(frozen=True)
+class Lenient(BatchReward):
+    """The verdict on the answer that stands anywhere after the thinking, so that a gain in format is not sold as reasoning."""
+
+    verdict: rewards.Reward
+
+    def judge(self, completions: Sequence[str], rows: Sequence[Row]) -> Judged:
+        return rewards.score(self.verdict, "verdict", [lenient(completion) for completion in completions], rows)
+
+
 def main() -> None:
     started = time.time()
     config = configuration.load("evaluate", EvaluateArguments, SamplingArguments, ModelConfig, StageArguments)
@@ -49,30 +66,37 @@ def main() -> None:
     config.print_and_exit(args, sampling, model_args, stage)
     run_dir = config.output_dir(stage)
     chosen = choose_models(args.models, model_args.model_name_or_path, run_dir)
-    judges = {"verdict": rewards.named(args.verdict), "format": rewards.named("format")}
+    verdict = rewards.named(args.verdict)
+    judges: dict[str, rewards.Reward] = {"verdict": verdict, "lenient": Lenient(verdict), "format": rewards.named("format")}
     questions = data.load_questions(args, args.dataset_test_split, args.max_eval_samples)
 
     from accelerate import PartialState
 
+    from recipes.core import scores
+
     state = PartialState()
-    scores: dict[str, dict[str, Any]] = {}
+    made_of = {
+        "config": {key: value for key, value in config.resolve(args, sampling, model_args, stage).items() if key != "models"},
+        "inputs": {"dataset": manifest.fingerprint(questions)},
+    }
+    rows, summaries = {}, {}
     for name, path in chosen.items():
-        rows, parameters = run_model(name, path, questions, args, sampling, model_args, stage.seed, judges)
-        if state.is_main_process:
-            file = run_dir / "completions" / f"{name}.jsonl"
-            file.unlink(missing_ok=True)
-            jsonl.append(file, rows)
-            scores[name] = score(rows) | {"parameters": parameters, "model": str(path)}
+        rows[name], about = run_model(name, path, questions, args, sampling, model_args, stage.seed, judges, made_of, run_dir)
+        summaries[name] = scores.summary(rows[name], stage.seed) | about
     if not state.is_main_process:
         return
     about = {"sampling": vars(sampling) | {"seed": stage.seed}, "dataset": f"{args.dataset_name}:{args.dataset_test_split}"}
-    jsonl.write_document(run_dir / "scores.json", {name: values | about for name, values in scores.items()})
-    made_of = {
-        "config": config.resolve(args, sampling, model_args, stage),
-        "inputs": {"dataset": manifest.fingerprint(questions)} | {n: manifest.model_sha256(p) for n, p in chosen.items()},
+    accuracies = {name: scores.question_accuracy(made) for name, made in rows.items()}
+    compared = {
+        f"{second} - {first}": scores.paired(accuracies[first], accuracies[second], stage.seed)
+        for first, second in itertools.pairwise(chosen)  # as the story goes: base and policy, policy and student
     }
-    manifest.write(run_dir / "scores.manifest.json", "evaluate", made_of, started, status="finished")
-    sys.stdout.write(table(scores, sampling))
+    document = {name: values | about for name, values in summaries.items()}
+    jsonl.write_document(run_dir / "scores.json", document | ({"paired": compared} if compared else {}))
+    inputs = made_of["inputs"] | {name: manifest.model_sha256(path) for name, path in chosen.items()}
+    resolved = {"config": config.resolve(args, sampling, model_args, stage), "inputs": inputs}
+    manifest.write(run_dir / "scores.manifest.json", "evaluate", resolved, started, status="finished")
+    sys.stdout.write(table(summaries, compared, sampling))
     left = f"{run_dir}/scores.json (beside it: {', '.join(sorted(path.name for path in run_dir.iterdir()))})"
     manifest.say("evaluate", f"{len(questions)} held-out questions of {args.dataset_name}", left, started)
 
@@ -99,81 +123,58 @@ def run_model(
     model_args: ModelConfig,
     seed: int,
     judges: dict[str, rewards.Reward],
-) -> tuple[list[dict[str, Any]], int]:
-    """Every completion of one model with its verdicts, in the order of the questions, and the model's parameter count."""
+    made_of: dict[str, Any],
+    run_dir: Path,
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Every completion of one model with its verdicts, in the order of the questions, and facts about the model."""
     from accelerate import PartialState
-    from accelerate.utils import gather_object
-    from tqdm import tqdm
 
-    state = PartialState()
+    state, began = PartialState(), time.time()
     tokenizer = prompts.load_tokenizer(path, args.chat_template, revision=model_args.model_revision)
     asked = data.drop_long_prompts(questions, tokenizer, args.max_prompt_length)
+    file, about = run_dir / "completions" / f"{name}.jsonl", run_dir / "completions" / f"{name}.manifest.json"
+    model_made_of = made_of | {"model": {"path": path, "sha256": manifest.model_sha256(path), "template": tokenizer.chat_template}}
+    with state.main_process_first():
+        if state.is_main_process:
+            if resume.differs(about, model_made_of):
+                logger.info("%s was drawn with other settings and is drawn anew", file)
+                file.unlink(missing_ok=True)
+            manifest.write(about, "evaluate", model_made_of, began, status="running")
+            jsonl.keep(file, lambda row: True)
+    keys = [f"{index:06d}" for index in range(len(asked))]
     model = models.load_model(path, model_args)
-    made = []
-    todo = list(enumerate(batches(len(asked), max(1, args.batch_size // sampling.num_generations))))
-    for index, batch in tqdm(
-        todo[state.process_index :: state.num_processes], desc=f"evaluate {name}", unit="batch", disable=not state.is_main_process
-    ):
-        rows = [(i, asked[i], n) for i in batch for n in range(sampling.num_generations)]
-        completions = complete(model, tokenizer, [row for _, row, _ in rows], sampling, judges, seed, index)
-        made += [
-            {"index": i, "sample": n, "question": row["question"], "answer": row["answer"]} | completion
-            for (i, row, n), completion in zip(rows, completions, strict=True)
-        ]
-    made = gather_object(made)
-    return sorted(made, key=lambda row: (row["index"], row["sample"])), model.num_parameters()
+    draw(model, tokenizer, asked, keys, sampling, judges, file, seed, args.batch_size, f"evaluate {name}")
+    rows = sorted(jsonl.read(file), key=lambda row: (row["key"], row["sample"]))
+    if state.is_main_process:
+        jsonl.replace(file, rows)  # the processes wrote in any order
+        manifest.write(about, "evaluate", model_made_of, began, status="finished")
+    return rows, {"parameters": model.num_parameters(), "model": path}
 
 
-def score(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """The scores of one model's completions.
-
-    Returns `accuracy`, `format` (shares of the samples), `accuracy_given_format` (`None` if no sample is well-formed), `ci95`
-    (of the accuracy), `mean_length` (tokens), `cut_off` (share that did not end), `n` (questions) and `samples`. Samples that
-    the verdict cannot judge are left out.
-    """
-    judged = [row for row in rows if row["verdict"] is not None]
-    if not judged:
-        raise UserError("the verdict cannot judge any of the gold answers; look at `answer_pattern` and `verdict`")
-    well_formed = [row for row in judged if row["format"] == 1.0]
-    accuracy = sum(row["verdict"] == 1.0 for row in judged) / len(judged)
-    n = len({row["index"] for row in judged})
-    right = sum(row["verdict"] == 1.0 for row in well_formed)
-    return {
-        "accuracy": accuracy,
-        "format": len(well_formed) / len(judged),
-        "accuracy_given_format": right / len(well_formed) if well_formed else None,
-        "n": n,
-        "ci95": list(wilson(accuracy, n)),
-        "mean_length": sum(row["tokens"] for row in judged) / len(judged),
-        "cut_off": sum(not row["finished"] for row in judged) / len(judged),
-        "samples": len(judged),
-    }
-
-
-def wilson(share: float, n: int, z: float = 1.96) -> tuple[float, float]:
-    """The 95 % interval of a share seen in `n` independent questions (Wilson 1927). Several samples of one question are not
-    independent, so `n` counts questions: the interval is then too wide rather than too narrow."""
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return max(0.0, centre - half), min(1.0, centre + half)
-
-
-def table(scores: dict[str, dict[str, Any]], sampling: SamplingArguments) -> str:
-    """The scores as a Markdown table."""
+def table(summaries: dict[str, dict[str, Any]], compared: dict[str, dict[str, Any]], sampling: SamplingArguments) -> str:
+    """The scores as a Markdown table, and what is said about pairs of models."""
     lines = [
         f"Held-out, {sampling.num_generations} sample(s) a question, temperature {sampling.temperature:g}, top_p "
         f"{sampling.top_p:g}, at most {sampling.max_completion_length} tokens.",
         "",
-        "| model | parameters | accuracy | 95 % interval | format | accuracy given format | mean length | questions | samples |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| model | parameters | accuracy | 95 % interval | lenient | format | given format | length | questions | samples |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for name, s in scores.items():
+    for name, s in summaries.items():
         given = "-" if s["accuracy_given_format"] is None else f"{s['accuracy_given_format']:.3f}"
         low, high = s["ci95"]
         lines.append(
-            f"| {name} | {s['parameters'] / 1e6:.3g} M | {s['accuracy']:.3f} | {low:.3f} to {high:.3f} | {s['format']:.3f} | "
-            f"{given} | {s['mean_length']:.1f} | {s['n']} | {s['samples']} |"
+            f"| {name} | {s['parameters'] / 1e6:.3g} M | {s['accuracy']:.3f} | {low:.3f} to {high:.3f} | "
+            f"{s['lenient_accuracy']:.3f} | {s['format']:.3f} | {given} | {s['mean_length']:.1f} | {s['n']} | {s['samples']} |"
         )
+    lines.append("")
+    for name, s in summaries.items():
+        if s["majority"] is not None:
+            at = ", ".join(f"pass@{k} {value:.3f}" for k, value in s["pass_at"].items())
+            lines.append(f"{name}: {at}, majority of {sampling.num_generations} {s['majority']:.3f}")
+    for pair, test in compared.items():
+        low, high = test["ci95"]
+        lines.append(f"{pair}: {test['difference']:+.3f} ({low:+.3f} to {high:+.3f}), p = {test['p']:.2g}")
     return "\n".join(lines) + "\n"
 
 

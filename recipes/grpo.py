@@ -32,6 +32,7 @@ class GRPOArguments(data.DataArguments):
         default=None, metadata={"help": "Entries {name, weight, parameters ...}; see rewards/__init__.py."}
     )
     reward_funcs: list[str] | None = field(default=None, metadata={"help": "TRL's form of `rewards`: names or dotted paths."})
+    control: str | None = field(default=None, metadata={"help": "Run with random_reward or format_only instead of `rewards`."})
 
 
 @dataclass
@@ -51,6 +52,8 @@ def main() -> None:
     args, model_args, stage = config.parse(GRPOArguments), config.parse(ModelConfig), config.parse(StageArguments)
     run_dir = config.output_dir(stage)
     entries = reward_entries(args, config)
+    if args.control:
+        entries, run_dir = control_entries(args.control), run_dir / f"control_{args.control}"
     _, weights = rewards.build(entries)  # whether they can be built is known now; the prefix is once the tokenizer is loaded
     models.check_model("model_name_or_path", model_args.model_name_or_path)
     check_batch(config.parse(BatchArguments), int(os.environ.get("WORLD_SIZE", "1")))
@@ -127,6 +130,14 @@ def reward_entries(args: GRPOArguments, config: configuration.Config) -> list[An
     if not isinstance(entries, list) or not entries:
         raise UserError(f"{config.source}: `rewards` must be a list such as [{{name: accuracy, weight: 1.0}}], is {entries!r}")
     return entries
+
+
+def control_entries(control: str) -> list[Any]:
+    """The rewards of a control run: a gain that it makes, too, is not reasoning learnt from right answers (arXiv 2506.10947)."""
+    controls = {"random_reward": ["random"], "format_only": ["format"]}
+    if control not in controls:
+        raise UserError(f"control is {control!r}; write one of {', '.join(controls)}")
+    return controls[control]
 
 
 @dataclass

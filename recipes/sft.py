@@ -2,7 +2,7 @@
 
     accelerate launch recipes/sft.py --config recipes/arithmetic/sft.yaml [--key value ...]
 
-Reads `traces.jsonl` (the rows marked `kept`) and a base model. Leaves, under outputs/<recipe>/, `student/`. The loss is on the
+Reads `traces.jsonl` and a base model. Leaves, under outputs/<recipe>/, `student/`. The loss is on the
 trace alone, not on the question. A trace that would not fit into `max_length` is left out and counted, never cut. Started
 again, it goes on from the last checkpoint.
 """
@@ -96,12 +96,12 @@ def read_traces(args: SFTArguments, run_dir: Path) -> tuple[str, list[dict[str, 
     file = Path(args.traces or run_dir / "traces.jsonl")
     if not file.is_file():
         raise UserError(f"traces: there is no file {str(file)!r}; run recipes/generate.py first, or name one")
-    kept = [row for row in jsonl.read(file) if row["kept"]]
-    if not kept:
-        raise UserError(f"{file}: none of its rows is marked `kept`, so there is nothing to learn")
+    rows = jsonl.read(file)
+    if not rows:
+        raise UserError(f"{file}: holds no rows, so there is nothing to learn")
     return str(file), [
         {"prompt": row["prompt"], "completion": [{"role": "assistant", "content": row["completion"]}]}
-        for row in kept[: args.max_train_samples]
+        for row in rows[: args.max_train_samples]
     ]
 
 

@@ -33,6 +33,7 @@ from rewards.language import Language
 from rewards.length_group import LengthGroup
 from rewards.model import Model
 from rewards.overlong import Overlong
+from rewards.random import Random
 from rewards.reasoning_gym import ReasoningGym
 from rewards.reasoning_steps import ReasoningSteps
 from rewards.repetition import Repetition
@@ -61,6 +62,8 @@ REWARDS: dict[str, type] = {
     "overlong": Overlong,
     "cosine": Cosine,
     "length_group": LengthGroup,
+    # Is it anything at all? The control.
+    "random": Random,
 }
 
 

@@ -9,7 +9,6 @@ from recipes.core.config import UserError
 from recipes.core.models import check_model, load_model
 from recipes.core.prompts import load_tokenizer
 from recipes.core.sampling import SamplingArguments, batches, sample
-from recipes.evaluate import score, wilson
 from recipes.grpo import BatchArguments, check_batch
 from recipes.sft import check_targets, drop_long_traces
 from tests.conftest import ROOT
@@ -153,26 +152,6 @@ def test_padding_beside_a_longer_prompt_changes_nothing(shipped):
 def test_batches_cover_everything_once():
     assert [list(b) for b in batches(5, 2)] == [[0, 1], [2, 3], [4]]
     assert list(batches(0, 2)) == []
-
-
-def row(index, verdict, form, tokens=10, finished=True):
-    return {"index": index, "verdict": verdict, "format": form, "tokens": tokens, "finished": finished}
-
-
-def test_scores_are_the_shares_they_are_called():
-    rows = [row(0, 1.0, 1.0), row(0, 0.0, 1.0), row(1, 0.0, 0.0, 20, False), row(1, 0.0, 0.0), row(2, None, 1.0)]
-    scores = score(rows)
-    assert (scores["accuracy"], scores["format"], scores["accuracy_given_format"]) == (0.25, 0.5, 0.5)
-    assert (scores["n"], scores["samples"], scores["mean_length"], scores["cut_off"]) == (2, 4, 12.5, 0.25)
-    assert score([row(0, 0.0, 0.0)])["accuracy_given_format"] is None
-    with pytest.raises(UserError, match="cannot judge"):
-        score([row(0, None, 1.0)])
-
-
-def test_the_interval_is_wilsons():
-    assert wilson(0.5, 100) == pytest.approx((0.4038, 0.5962), abs=1e-4)  # Wilson score interval, e.g. R's binom.wilson(50, 100)
-    low, high = wilson(0.0, 10)
-    assert low == 0.0 and high == pytest.approx(0.2775, abs=1e-4)  # not [0, 0]
 
 
 def trace(text):

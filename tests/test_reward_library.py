@@ -189,6 +189,14 @@ def test_language_is_the_share_of_words_in_the_target_language(language, think, 
     assert Language(language)(completion=think) == 0.0  # no trace
 
 
+def test_random_pays_by_chance_the_same_way_each_time():
+    (reward,), _ = build(["random"])
+    scores = reward(completions=["same"] * 1000)
+    assert set(scores) == {0.0, 1.0} and 400 < sum(scores) < 600
+    assert reward(completions=["same"] * 1000) == scores != reward(completions=["other"] * 1000)
+    assert set(build([{"name": "random", "probability": 1}])[0][0](completions=["a"] * 9)) == {1.0}
+
+
 def test_reasoning_steps_counts_steps_of_the_think_block_alone():
     reward = ReasoningSteps(steps=4)
     think = "First, read it.\nStep 2: add.\n3. carry\n- done\n"

@@ -60,6 +60,7 @@ def test_grpo_leaves_an_adapter_that_differs_from_its_start_and_every_rollout(st
 def test_every_artefact_has_a_manifest(story):
     for file, name in (
         ("policy/manifest", "grpo"),
+        ("generations.manifest", "generate"),
         ("traces.manifest", "generate"),
         ("student/manifest", "sft"),
         ("scores.manifest", "evaluate"),
@@ -70,38 +71,59 @@ def test_every_artefact_has_a_manifest(story):
 
 
 @STORY
-def test_kept_traces_are_right_well_formed_and_finished(story):
-    rows = jsonl.read(story / "traces.jsonl")
+def test_traces_are_the_right_well_formed_and_finished_generations(story):
+    rows = jsonl.read(story / "generations.jsonl")
     assert len({(row["key"], row["sample"]) for row in rows}) == len(rows) == 160
-    kept = [row for row in rows if row["kept"]]
-    assert kept
-    for row in kept:
-        assert row["finished"] and row["completion"].endswith(f"</think><answer>{row['answer']}</answer>")
-    assert json.loads((story / "traces.manifest.json").read_text())["counts"]["kept"] == len(kept)
+    traces = jsonl.read(story / "traces.jsonl")
+    assert traces
+    for row in traces:
+        assert row in rows and row["finished"] and row["completion"].endswith(f"</think><answer>{row['answer']}</answer>")
+    funnel = json.loads((story / "traces.manifest.json").read_text())["funnel"]
+    assert funnel["generated"] == 160 and funnel["kept"] == len(traces)
 
 
 @STORY
 def test_scores_name_every_model_and_how_it_was_sampled(story):
     scores = json.loads((story / "scores.json").read_text())
+    paired = scores.pop("paired")
+    assert list(paired) == ["policy - base", "student_base - policy", "student - student_base"]
+    assert all(0 < test["p"] <= 1 and test["n"] == 30 for test in paired.values())
     assert list(scores) == ["base", "policy", "student_base", "student"]
     for name, values in scores.items():
         assert {"accuracy", "format", "accuracy_given_format", "n", "ci95", "mean_length", "samples"} <= set(values)
+        assert values["accuracy"] <= values["lenient_accuracy"] and values["pass_at"] == {"1": values["accuracy"]}
         assert values["n"] == 30 and values["ci95"][0] <= values["accuracy"] <= values["ci95"][1]
         assert values["sampling"]["temperature"] == 1.0 and values["sampling"]["seed"] == 42
         assert len(jsonl.read(story / f"completions/{name}.jsonl")) == 30
 
 
 @STORY
+def test_a_second_evaluation_draws_only_what_is_missing_and_ends_with_the_same_file(story):
+    keys = ("--output_dir", story, "--max_eval_samples", 30, "--models", "policy", "student")
+    before = {name: (story / f"completions/{name}.jsonl").read_bytes() for name in ("policy", "student")}
+    lines = before["policy"].split(b"\n")
+    (story / "completions/policy.jsonl").write_bytes(b"\n".join(lines[:10]) + b"\n" + lines[10][:20])  # killed while writing
+    ok(stage("evaluate", EVALUATE, *keys))
+    assert {name: (story / f"completions/{name}.jsonl").read_bytes() for name in before} == before
+    done = ok(stage("evaluate", EVALUATE, *keys, "--models", "policy", f"again={story}/policy", "--num_generations", 4))
+    assert "was drawn with other settings and is drawn anew" in done.stderr
+    scores = json.loads((story / "scores.json").read_text())
+    assert scores["policy"] | {"model": ""} == scores["again"] | {"model": ""}
+    assert scores["paired"]["again - policy"] == {"difference": 0.0, "ci95": [0.0, 0.0], "p": 1.0, "n": 30}
+    assert list(scores["policy"]["pass_at"]) == ["1", "2", "4"] and "majority of 4" in done.stdout
+
+
+@STORY
 def test_a_second_generate_does_only_what_is_missing(story):
-    before = (story / "traces.jsonl").read_bytes()
+    before = (story / "generations.jsonl").read_bytes()
     lines = before.split(b"\n")
-    (story / "traces.jsonl").write_bytes(b"\n".join(lines[:100]) + b"\n" + lines[100][:20])  # killed while writing row 101
-    os.utime(story / "traces.jsonl")
+    (story / "generations.jsonl").write_bytes(b"\n".join(lines[:100]) + b"\n" + lines[100][:20])  # killed while writing row 101
+    os.utime(story / "generations.jsonl")
     teacher = ("--model_name_or_path", "recipes/arithmetic/models/base")
     refused = stage("generate", GENERATE, "--output_dir", story, "--max_train_samples", 40, "--num_generations", 4, *teacher)
     assert refused.returncode == 2 and "another" in refused.stderr
     ok(stage("generate", GENERATE, "--output_dir", story, "--max_train_samples", 40, "--num_generations", 4))
-    assert (story / "traces.jsonl").read_bytes() == before
+    assert (story / "generations.jsonl").read_bytes() == before
 
 
 @STORY
@@ -145,11 +167,11 @@ def test_generate_killed_in_the_middle_ends_with_the_rows_of_one_that_was_not(tm
     teacher = ("--model_name_or_path", "recipes/arithmetic/models/base", "--max_train_samples", 300, "--batch_size", 10)
     ok(stage("generate", GENERATE, "--output_dir", tmp_path / "whole", *teacher))
     keys = ("--output_dir", tmp_path / "killed", *teacher)
-    killed([sys.executable, "recipes/generate.py", "--config", GENERATE, *keys], tmp_path / "killed/traces.jsonl", 100)
-    with (tmp_path / "killed/traces.jsonl").open("ab") as file:
+    killed([sys.executable, "recipes/generate.py", "--config", GENERATE, *keys], tmp_path / "killed/generations.jsonl", 100)
+    with (tmp_path / "killed/generations.jsonl").open("ab") as file:
         file.write(b'{"key": "torn')
     ok(stage("generate", GENERATE, *keys))
-    assert (tmp_path / "killed/traces.jsonl").read_bytes() == (tmp_path / "whole/traces.jsonl").read_bytes()
+    assert (tmp_path / "killed/generations.jsonl").read_bytes() == (tmp_path / "whole/generations.jsonl").read_bytes()
 
 
 def test_no_trace_kept_is_a_message_and_an_error_not_an_empty_student(tmp_path, tiny_models):
@@ -157,9 +179,9 @@ def test_no_trace_kept_is_a_message_and_an_error_not_an_empty_student(tmp_path, 
         "generate", GENERATE, "--output_dir", tmp_path, "--max_train_samples", 20, "--model_name_or_path", tiny_models / "base"
     )
     assert done.returncode == 2
-    assert "no trace is right and well-formed (20 drawn" in done.stderr and "Traceback" not in done.stderr
+    assert "no generation can be kept (20 generated" in done.stderr and "Traceback" not in done.stderr
     done = stage("sft", SFT, "--output_dir", tmp_path)
-    assert done.returncode == 2 and "none of its rows is marked `kept`" in done.stderr
+    assert done.returncode == 2 and "there is no file" in done.stderr
 
 
 def test_full_fine_tuning_and_qlora_train_and_can_be_evaluated(tmp_path, tiny_models):
@@ -258,10 +280,18 @@ def test_own_rewards_in_every_form_train_beside_ours_and_all_are_measured(tmp_pa
         assert log["rewards/slow/none"] == 0.5 and log["judge/timeouts"] == 0
 
 
+def test_a_control_run_is_the_same_run_with_another_reward_beside_it(tmp_path):
+    for control, name in (("random_reward", "random"), ("format_only", "format")):
+        ok(stage("grpo", GRPO, "--output_dir", tmp_path, "--max_steps", 1, *BATCH, "--control", control))
+        rollouts = jsonl.read(tmp_path / f"control_{control}/rollouts/train.jsonl")
+        assert {tuple(row["rewards"]) for row in rollouts} == {(name,)}
+        assert (tmp_path / f"control_{control}/policy/adapter_model.safetensors").exists()
+
+
 def test_a_question_that_the_dataset_asks_twice_is_answered_once(tmp_path):
     rows = [{"question": question, "answer": "166"} for question in ("23*7+5", "23*7+5", "80*2+6")]
     (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     teacher = ("--model_name_or_path", "recipes/arithmetic/models/base", "--num_generations", 40)
     ok(stage("generate", GENERATE, "--output_dir", tmp_path / "out", "--dataset_name", tmp_path / "train.jsonl", *teacher))
-    traces = jsonl.read(tmp_path / "out/traces.jsonl")
+    traces = jsonl.read(tmp_path / "out/generations.jsonl")
     assert [row["question"] for row in traces] == ["23*7+5"] * 40 + ["80*2+6"] * 40

@@ -30,11 +30,16 @@ def keep(path: Path, wanted: Callable[[Row], bool]) -> list[Row]:
     """Drops a torn last line and the rows that are not wanted; returns those that stay. The file is replaced in one step."""
     rows = [row for row in read(path) if wanted(row)]
     if path.exists():
-        temporary = path.with_name(path.name + ".part")
-        temporary.unlink(missing_ok=True)
-        append(temporary, rows)
-        temporary.replace(path)
+        replace(path, rows)
     return rows
+
+
+def replace(path: Path, rows: Iterable[Row]) -> None:
+    """Puts `rows` in the place of the file, in one step."""
+    temporary = path.with_name(path.name + ".part")
+    temporary.unlink(missing_ok=True)
+    append(temporary, rows)
+    temporary.replace(path)
 
 
 def write_document(path: Path, value: Any) -> None:

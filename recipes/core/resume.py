@@ -60,17 +60,22 @@ def _complete(checkpoint: Path) -> bool:
 
 def refuse_other_run(manifest: Path, made_of: dict[str, Any], cure: str) -> None:
     """Raises `UserError` if the artefact described by `manifest` was made of other settings or inputs than `made_of`."""
+    if changed := differs(manifest, made_of):
+        key, (old, new) = next(iter(changed.items()))
+        raise UserError(
+            f"{manifest.parent} holds a run with another {', '.join(changed)} ({key} was {old!r}, is {new!r}). "
+            f"{cure}, or another `--output_dir`"
+        )
+
+
+def differs(manifest: Path, made_of: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Where an artefact was made of something else than `made_of`, by its manifest: old and new value by key."""
     if not manifest.exists():
-        return
-    before = json.loads(manifest.read_text(encoding="utf-8"))
-    now = json.loads(json.dumps(made_of, default=str))
-    for part, values in now.items():
-        old = before.get(part, {})
-        changed = [key for key in sorted({*old, *values} - _MAY_CHANGE) if old.get(key) != values.get(key)]
-        if changed:
-            key = changed[0]
-            raise UserError(
-                f"{manifest.parent} holds a run with another {', '.join(changed)} "
-                f"({key} was {old.get(key)!r}, is {values.get(key)!r}). "
-                f"{cure}, or another `--output_dir`"
-            )
+        return {}
+    before, now = json.loads(manifest.read_text(encoding="utf-8")), json.loads(json.dumps(made_of, default=str))
+    return {
+        key: (before.get(part, {}).get(key), values.get(key))
+        for part, values in now.items()
+        for key in sorted({*before.get(part, {}), *values} - _MAY_CHANGE)
+        if before.get(part, {}).get(key) != values.get(key)
+    }
