@@ -22,8 +22,10 @@ import rewards
 from recipes.core import config as configuration
 from recipes.core import data, jsonl, manifest, models, prompts, resume
 from recipes.core.config import StageArguments, UserError
-from recipes.core.sampling import SamplingArguments, draw
+from recipes.core.drawing import draw
+from recipes.core.sampling import SamplingArguments
 from recipes.core.stage import run
+from recipes.core.teachers import LocalTeacher
 from rewards.batch import BatchReward, Judged, Row
 from rewards.trace import lenient
 
@@ -143,7 +145,7 @@ def run_model(
             jsonl.keep(file, lambda row: True)
     keys = [f"{index:06d}" for index in range(len(asked))]
     model = models.load_model(path, model_args)
-    draw(model, tokenizer, asked, keys, sampling, judges, file, seed, args.batch_size, f"evaluate {name}")
+    draw(LocalTeacher(model, tokenizer), asked, keys, sampling, judges, file, seed, args.batch_size, f"evaluate {name}")
     rows = sorted(jsonl.read(file), key=lambda row: (row["key"], row["sample"]))
     if state.is_main_process:
         jsonl.replace(file, rows)  # the processes wrote in any order

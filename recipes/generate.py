@@ -2,9 +2,9 @@
 
     accelerate launch recipes/generate.py --config recipes/arithmetic/generate.yaml [--key value ...]
 
-Reads `policy/` (or any model, with `model_name_or_path`) and the training questions. Leaves, under outputs/<recipe>/,
-`generations.jsonl`: one row for every sample, right or not, keyed by question and sample; and `traces.jsonl`: those that `sft`
-learns from. Started again, it goes on where it stopped; a torn last line is done again.
+Reads `policy/` (or any model, with `model_name_or_path`, on this machine or behind a `teacher_url`) and the training questions.
+Leaves, under outputs/<recipe>/, `generations.jsonl`: one row for every sample, right or not, keyed by question and sample; and
+`traces.jsonl`: those that `sft` learns from. Started again, it goes on where it stopped; a torn last line is done again.
 """
 
 import hashlib
@@ -18,8 +18,10 @@ import rewards
 from recipes.core import config as configuration
 from recipes.core import data, jsonl, manifest, models, prompts, resume
 from recipes.core.config import StageArguments, UserError
-from recipes.core.sampling import SamplingArguments, draw
+from recipes.core.drawing import draw
+from recipes.core.sampling import SamplingArguments
 from recipes.core.stage import run
+from recipes.core.teachers import EndpointTeacher, LocalTeacher, Teacher, TeacherArguments
 from recipes.core.traces import TraceArguments, check, select
 
 logger = logging.getLogger(__name__)
@@ -35,13 +37,15 @@ class GenerateArguments(data.DataArguments):
 
 def main() -> None:
     started = time.time()
-    config = configuration.load("generate", GenerateArguments, SamplingArguments, TraceArguments, ModelConfig, StageArguments)
-    args, sampling, choice, model_args, stage = (
-        config.parse(cls) for cls in (GenerateArguments, SamplingArguments, TraceArguments, ModelConfig, StageArguments)
-    )
-    config.print_and_exit(args, sampling, choice, model_args, stage)
+    kinds = (GenerateArguments, SamplingArguments, TeacherArguments, TraceArguments, ModelConfig, StageArguments)
+    config = configuration.load("generate", *kinds)
+    args, sampling, teaching, choice, model_args, stage = (config.parse(cls) for cls in kinds)
+    config.print_and_exit(args, sampling, teaching, choice, model_args, stage)
     run_dir = config.output_dir(stage)
-    teacher = models.check_model("model_name_or_path", model_args.model_name_or_path or str(run_dir / "policy"))
+    name = model_args.model_name_or_path or str(run_dir / "policy")
+    local = teaching.teacher == "transformers"
+    if local:
+        models.check_model("model_name_or_path", name)
     judges = {"verdict": rewards.named(args.verdict), "format": rewards.named("format")}
     questions = data.load_questions(args, args.dataset_train_split, args.max_train_samples)
     held_out = held_out_questions(args) if choice.decontaminate else []
@@ -49,13 +53,17 @@ def main() -> None:
     from accelerate import PartialState
 
     state = PartialState()
-    tokenizer = prompts.load_tokenizer(teacher, args.chat_template, revision=model_args.model_revision)
-    questions = data.drop_long_prompts(questions, tokenizer, args.max_prompt_length)
+    if local:
+        tokenizer = prompts.load_tokenizer(name, args.chat_template, revision=model_args.model_revision)
+        questions = data.drop_long_prompts(questions, tokenizer, args.max_prompt_length)
     first = {key(row): index for index, row in reversed(list(enumerate(questions)))}
     questions = questions.select(sorted(first.values()))  # a question that the dataset asks twice is answered once
     made_of = {
         "config": config.resolve(args, sampling, model_args, stage),
-        "inputs": {"dataset": manifest.fingerprint(questions), "teacher": manifest.model_sha256(teacher)},
+        "inputs": {
+            "dataset": manifest.fingerprint(questions),
+            "teacher": manifest.model_sha256(name) if local else f"{name} at {teaching.teacher_url}",
+        },
     }
     file, manifest_file = run_dir / "generations.jsonl", run_dir / "generations.manifest.json"
     with state.main_process_first():
@@ -64,9 +72,9 @@ def main() -> None:
             manifest.write(manifest_file, "generate", made_of, started, status="running")
             jsonl.keep(file, lambda row: True)
 
-    model = models.load_model(teacher, model_args)
+    teacher: Teacher = LocalTeacher(models.load_model(name, model_args), tokenizer) if local else EndpointTeacher(teaching, name)
     keys = [key(row) for row in questions]
-    draw(model, tokenizer, questions, keys, sampling, judges, file, stage.seed, args.batch_size, "generate")
+    draw(teacher, questions, keys, sampling, judges, file, stage.seed, args.batch_size, "generate")
     if not state.is_main_process:
         return
     manifest.write(manifest_file, "generate", made_of, started, status="finished")
@@ -78,7 +86,7 @@ def main() -> None:
     made_of["config"] |= config.resolve(choice)
     manifest.write(run_dir / "traces.manifest.json", "generate", made_of, started, status="finished", funnel=funnel)
     steps = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in funnel.items())
-    manifest.say("generate", f"{len(questions)} questions and {teacher}", f"{run_dir}/traces.jsonl ({steps})", started)
+    manifest.say("generate", f"{len(questions)} questions and {name}", f"{run_dir}/traces.jsonl ({steps})", started)
 
 
 def held_out_questions(args: GenerateArguments) -> list[str]:

@@ -30,14 +30,22 @@ def test_every_yaml_is_understood_by_its_stage(path, monkeypatch):
 
     from recipes import evaluate, generate, grpo, sft
     from recipes.core.sampling import SamplingArguments
+    from recipes.core.teachers import TeacherArguments
     from recipes.core.traces import TraceArguments
 
     keys = {
         "grpo": (grpo.GRPOArguments, ModelConfig, GRPOConfig),
-        "generate": (generate.GenerateArguments, SamplingArguments, TraceArguments, ModelConfig, configuration.StageArguments),
+        "generate": (
+            generate.GenerateArguments,
+            SamplingArguments,
+            TeacherArguments,
+            TraceArguments,
+            ModelConfig,
+            configuration.StageArguments,
+        ),
         "sft": (sft.SFTArguments, ModelConfig, SFTConfig),
         "evaluate": (evaluate.EvaluateArguments, SamplingArguments, ModelConfig, configuration.StageArguments),
-    }[path.stem]
+    }[path.stem]  # fmt: skip
     monkeypatch.chdir(ROOT)
     config = configuration.load(path.stem, *keys, argv=["--config", str(path)])
     for cls in keys:

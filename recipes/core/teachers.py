@@ -1,0 +1,116 @@
+"""Who answers the questions? A model on this machine, or one of any size behind an OpenAI-compatible endpoint."""
+
+import importlib.util
+import logging
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from recipes.core.config import UserError
+from recipes.core.prompts import completion_prefix, render
+from recipes.core.sampling import Completion, SamplingArguments, sample
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+logger = logging.getLogger(__name__)
+
+Row = dict[str, Any]
+
+
+@dataclass
+class TeacherArguments:
+    """Keys that say who the teacher is."""
+
+    teacher: str = field(default="transformers", metadata={"help": "transformers (this machine) or endpoint."})
+    teacher_url: str | None = field(default=None, metadata={"help": "Of the endpoint, such as http://localhost:8000/v1."})
+    api_key_variable: str = field(
+        default="OPENAI_API_KEY", metadata={"help": "Environment variable with the endpoint's key, which is never written."}
+    )
+    concurrency: int = field(default=16, metadata={"help": "Requests under way at once, per process."})
+    retries: int = field(default=5, metadata={"help": "Further tries of a request, with growing pauses."})
+    request_timeout_seconds: float = field(default=600.0, metadata={"help": "Limit for one try."})
+
+    def __post_init__(self) -> None:
+        if self.teacher not in ("transformers", "endpoint"):
+            raise ValueError(f"teacher is {self.teacher!r}; write transformers or endpoint")
+        if (self.teacher == "endpoint") != bool(self.teacher_url):
+            raise ValueError("`teacher: endpoint` and `teacher_url` belong together; write both or neither")
+        if self.teacher == "endpoint" and importlib.util.find_spec("openai") is None:
+            raise ValueError("teacher: endpoint needs the package openai; run: pip install openai")
+
+
+class Teacher(Protocol):
+    """One completion for each row's `prompt`, in their order; `None` where the teacher itself failed."""
+
+    @property
+    def whole_batches(self) -> bool:
+        """Whether what it answers depends on the other rows of the batch."""
+
+    def answer(self, rows: Sequence[Row], args: SamplingArguments, seed: int) -> list[Completion | None]: ...
+
+
+@dataclass(frozen=True)
+class LocalTeacher:
+    """A model in this process. The same rows and the same seed give the same completions."""
+
+    model: "PreTrainedModel"
+    tokenizer: "PreTrainedTokenizerBase"
+    whole_batches: bool = True
+
+    def answer(self, rows: Sequence[Row], args: SamplingArguments, seed: int) -> list[Completion | None]:
+        prefix = completion_prefix(self.tokenizer)
+        drawn = sample(self.model, self.tokenizer, [render(self.tokenizer, row["prompt"]) for row in rows], args, seed)
+        return [Completion(prefix + one.text, one.tokens, one.finished) for one in drawn]
+
+
+class EndpointTeacher:
+    """A model behind an OpenAI-compatible endpoint.
+
+    What fails after all retries (a time-out, a lost connection, 429, 5xx, a reply that is no JSON or holds no choice) is `None`. A
+    refused key or an unknown model raises `UserError`. A reasoning model's thinking comes apart from its answer
+    (`reasoning_content`); it is put back into the tags.
+    """
+
+    whole_batches = False
+
+    def __init__(self, args: TeacherArguments, model: str) -> None:
+        from openai import OpenAI
+
+        key = os.environ.get(args.api_key_variable) or "none"  # local servers ask for none
+        self.url, self.model, self.concurrency = args.teacher_url, model, args.concurrency
+        self.client = OpenAI(base_url=args.teacher_url, api_key=key, timeout=args.request_timeout_seconds, max_retries=args.retries)
+
+    def answer(self, rows: Sequence[Row], args: SamplingArguments, seed: int) -> list[Completion | None]:
+        with ThreadPoolExecutor(self.concurrency) as threads:
+            asked = [threads.submit(self._ask, row["prompt"], args, seed + row["sample"]) for row in rows]
+            return [one.result() for one in asked]
+
+    def _ask(self, prompt: Any, args: SamplingArguments, seed: int) -> Completion | None:
+        import openai
+
+        messages: Any = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+        try:
+            reply = self.client.chat.completions.create(
+                model=self.model,
+                messages=messages,
+                temperature=args.temperature,
+                top_p=args.top_p,
+                max_tokens=args.max_completion_length,
+                seed=seed % 2**31,
+            )
+            choice = reply.choices[0]
+            text, thinking = choice.message.content, getattr(choice.message, "reasoning_content", None)
+            tokens = reply.usage.completion_tokens if reply.usage else len((text or "").split())
+        except (openai.AuthenticationError, openai.NotFoundError, openai.PermissionDeniedError) as error:
+            raise UserError(f"teacher_url {self.url}, model {self.model!r}: {' '.join(str(error).split())[:300]}") from error
+        except (openai.OpenAIError, ValueError, IndexError, TypeError, AttributeError) as error:  # also what is no such reply
+            logger.warning("the teacher failed: %s", " ".join(repr(error).split())[:200])
+            return None
+        if not text:
+            return None
+        if thinking:
+            text = f"<think>{thinking}</think>\n" + (text if "<answer>" in text else f"<answer>{text}</answer>")
+        return Completion(text, tokens, choice.finish_reason == "stop")

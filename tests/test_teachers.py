@@ -1,0 +1,103 @@
+"""A teacher behind an endpoint that fails in every way: what is retried, what is left out; no failure becomes an answer."""
+
+import json
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
+
+import pytest
+
+from recipes.core import jsonl
+from recipes.core.teachers import TeacherArguments
+from tests.conftest import stage
+
+GENERATE = "recipes/arithmetic/generate.yaml"
+
+
+class Endpoint(BaseHTTPRequestHandler):
+    """Answers as the question says."""
+
+    asked: ClassVar[list[str]] = []
+    keys: ClassVar[set[str]] = set()
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        question = body["messages"][-1]["content"]
+        self.asked.append(question)
+        self.keys.add(self.headers["Authorization"])
+        first = self.asked.count(question) == 1
+        status = {"always 500": 500, "refused": 401}.get(question, 200)
+        status = {"once 429": 429, "once 503": 503}.get(question, status) if first else status
+        message = {"role": "assistant", "content": "<think>so</think><answer>7</answer>"}
+        if question == "reasons apart":
+            message = {"role": "assistant", "reasoning_content": "6+1", "content": "It is 7."}
+        choices = [{"index": 0, "finish_reason": "length" if question == "cut" else "stop", "message": message}]
+        reply = {"id": "1", "object": "chat.completion", "created": 0, "model": body["model"],
+                 "choices": [] if question == "no choice" else choices,
+                 "usage": {"prompt_tokens": 3, "completion_tokens": 9, "total_tokens": 12}}  # fmt: skip
+        data = b"<html>" if question == "broken JSON" else json.dumps(reply).encode()
+        if question == "slow":
+            time.sleep(3)
+        try:
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+        except OSError:
+            pass  # the client has given up
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def url():
+    Endpoint.asked.clear()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Endpoint) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/v1"
+        server.shutdown()
+
+
+def generate(tmp_path, url, questions, *words):
+    rows = "".join(json.dumps({"question": question, "answer": "7"}) + "\n" for question in questions)
+    (tmp_path / "train.jsonl").write_text(rows)
+    return stage("generate", GENERATE, "--output_dir", tmp_path / "out", "--dataset_name", tmp_path / "train.jsonl",
+                 "--teacher", "endpoint", "--teacher_url", url, "--model_name_or_path", "big-teacher", "--retries", 1,
+                 "--request_timeout_seconds", 1, *words)  # fmt: skip
+
+
+def test_what_fails_is_tried_again_then_counted_and_never_written_as_an_answer(tmp_path, url, monkeypatch):
+    monkeypatch.setenv("MY_KEY", "secret-key")
+    good, cut = ["fine", "once 429", "once 503", "reasons apart"], ["cut"]
+    bad = ["always 500", "broken JSON", "no choice", "slow"]
+    done = generate(tmp_path, url, good + cut + bad, "--api_key_variable", "MY_KEY")
+    assert done.returncode == 0, done.stderr
+    assert "4 of 9 requests failed and are left out; start again to ask again" in done.stderr
+    rows = jsonl.read(tmp_path / "out/generations.jsonl")
+    assert [row["question"] for row in rows] == good + cut
+    traces = jsonl.read(tmp_path / "out/traces.jsonl")
+    assert [row["question"] for row in traces] == good  # what was cut is no target
+    assert traces[3]["completion"] == "<think>6+1</think>\n<answer>It is 7.</answer>" and traces[3]["verdict"] == 1.0
+    assert Endpoint.asked.count("always 500") == Endpoint.asked.count("slow") == 2
+    assert Endpoint.keys == {"Bearer secret-key"}
+    written = "".join(path.read_text() for path in (tmp_path / "out").rglob("*") if path.is_file()) + done.stderr + done.stdout
+    assert "secret-key" not in written
+    again = generate(tmp_path, url, good + cut + bad, "--api_key_variable", "MY_KEY")
+    assert again.returncode == 0 and Endpoint.asked.count("fine") == 1 and Endpoint.asked.count("always 500") == 4
+    assert jsonl.read(tmp_path / "out/generations.jsonl") == rows
+
+
+def test_a_refused_key_stops_at_once(tmp_path, url):
+    done = generate(tmp_path, url, ["refused"])
+    assert done.returncode == 2
+    assert "teacher_url" in done.stderr and "401" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_teacher_that_makes_no_sense_is_refused():
+    with pytest.raises(ValueError, match="write transformers or endpoint"):
+        TeacherArguments(teacher="oracle")
+    with pytest.raises(ValueError, match="belong together"):
+        TeacherArguments(teacher="endpoint")
