@@ -77,12 +77,12 @@ def main() -> None:
     from recipes.core import scores
 
     state = PartialState()
-    made_of = {
-        "config": {key: value for key, value in config.resolve(args, sampling, model_args, stage).items() if key != "models"},
-        "inputs": {"dataset": manifest.fingerprint(questions)},
-    }
+    resolved = config.resolve(args, sampling, model_args, stage)
+    inputs = {"dataset": manifest.fingerprint(questions)} | {name: manifest.model_sha256(path) for name, path in chosen.items()}
+    drawn_with = {"config": {key: value for key, value in resolved.items() if key != "models"}}
     rows, summaries = {}, {}
     for name, path in chosen.items():
+        made_of = drawn_with | {"inputs": {"dataset": inputs["dataset"], "model": inputs[name]}}
         rows[name], about = run_model(name, path, questions, args, sampling, model_args, stage.seed, judges, made_of, run_dir)
         summaries[name] = scores.summary(rows[name], stage.seed) | about
     if not state.is_main_process:
@@ -95,9 +95,8 @@ def main() -> None:
     }
     document = {name: values | about for name, values in summaries.items()}
     jsonl.write_document(run_dir / "scores.json", document | ({"paired": compared} if compared else {}))
-    inputs = made_of["inputs"] | {name: manifest.model_sha256(path) for name, path in chosen.items()}
-    resolved = {"config": config.resolve(args, sampling, model_args, stage), "inputs": inputs}
-    manifest.write(run_dir / "scores.manifest.json", "evaluate", resolved, started, status="finished")
+    made_of = {"config": resolved, "inputs": inputs}
+    manifest.write(run_dir / "scores.manifest.json", "evaluate", made_of, started, status="finished")
     sys.stdout.write(table(summaries, compared, sampling))
     left = f"{run_dir}/scores.json (beside it: {', '.join(sorted(path.name for path in run_dir.iterdir()))})"
     manifest.say("evaluate", f"{len(questions)} held-out questions of {args.dataset_name}", left, started)
@@ -135,7 +134,7 @@ def run_model(
     tokenizer = prompts.load_tokenizer(path, args.chat_template, revision=model_args.model_revision)
     asked = data.drop_long_prompts(questions, tokenizer, args.max_prompt_length)
     file, about = run_dir / "completions" / f"{name}.jsonl", run_dir / "completions" / f"{name}.manifest.json"
-    model_made_of = made_of | {"model": {"path": path, "sha256": manifest.model_sha256(path), "template": tokenizer.chat_template}}
+    model_made_of = made_of | {"model": {"path": path, "template": tokenizer.chat_template}}
     with state.main_process_first():
         if state.is_main_process:
             if resume.differs(about, model_made_of):

@@ -4,10 +4,11 @@ import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import rewards
 from recipes.core import jsonl
+from recipes.core.jsonl import Row
 from recipes.core.sampling import SamplingArguments, batches
 from recipes.core.teachers import Teacher
 
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 logger = logging.getLogger(__name__)
-
-Row = dict[str, Any]
 
 
 def draw(
@@ -44,13 +43,14 @@ def draw(
     state.wait_for_everyone()  # until all have read it
     todo = []
     for index, batch in enumerate(batches(len(questions), max(1, batch_size // args.num_generations))):
-        rows = [questions[i] | {"key": keys[i], "sample": n} for i in batch for n in range(args.num_generations)]
-        missing = [row for row in rows if (row["key"], row["sample"]) not in done]
+        samples = [(i, n) for i in batch for n in range(args.num_generations)]
+        missing = [(i, n) for i, n in samples if (keys[i], n) not in done]
         if missing and index % state.num_processes == state.process_index:
-            todo.append((index, rows if teacher.whole_batches else missing))
+            todo.append((index, samples if teacher.whole_batches else missing))
     tokens, right, drawn, failed, started = 0, 0, 0, 0, time.perf_counter()
     with tqdm(todo, desc=label, unit="batch", disable=not state.is_main_process) as progress:
-        for index, rows in progress:
+        for index, samples in progress:
+            rows = [questions[i] | {"key": keys[i], "sample": n} for i, n in samples]
             completions = teacher.answer(rows, args, seed * 1_000_003 + index)
             pairs = [(row, completion) for row, completion in zip(rows, completions, strict=True) if completion]
             answered = [

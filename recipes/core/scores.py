@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 
 from recipes.core.config import UserError
+from recipes.core.jsonl import Row
 from rewards.normal import normal
 from rewards.trace import parse
 
 RESAMPLES = 10_000
-
-Row = dict[str, Any]
 
 
 def summary(rows: Sequence[Row], seed: int = 0) -> dict[str, Any]:

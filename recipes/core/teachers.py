@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from recipes.core.config import UserError
+from recipes.core.jsonl import Row
 from recipes.core.prompts import completion_prefix, render
 from recipes.core.sampling import Completion, SamplingArguments, sample
 
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 logger = logging.getLogger(__name__)
-
-Row = dict[str, Any]
 
 
 @dataclass

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from recipes.core.config import UserError
+from recipes.core.jsonl import Row
 from rewards.language import Language
 from rewards.repetition import Repetition
-
-Row = dict[str, Any]
 
 CHOICES = ("first", "shortest", "random", "diverse")
 _NGRAM, _DUPLICATE, _LANGUAGE_SHARE = 13, 0.8, 0.9
