@@ -18,7 +18,7 @@ import rewards
 from recipes.core import config as configuration
 from recipes.core import data, jsonl, manifest, models, prompts, resume
 from recipes.core.config import StageArguments, UserError
-from recipes.core.drawing import draw
+from recipes.core.drawing import Drawing, draw
 from recipes.core.sampling import SamplingArguments
 from recipes.core.stage import run
 from recipes.core.teachers import EndpointTeacher, LocalTeacher, Teacher, TeacherArguments
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass
-class GenerateArguments(data.DataArguments):
+class GenerateArguments(data.EvaluationArguments):
     """Keys of this stage."""
 
     batch_size: int = field(default=64, metadata={"help": "Completions drawn at once, per process."})
@@ -48,7 +48,7 @@ def main() -> None:
         models.check_model("model_name_or_path", name)
     judges = {"verdict": rewards.named(args.verdict), "format": rewards.named("format")}
     questions = data.load_questions(args, args.dataset_train_split, args.max_train_samples)
-    held_out = held_out_questions(args) if choice.decontaminate else []
+    held_out = held_out_questions(args, config.source) if choice.decontaminate else []
 
     from accelerate import PartialState
 
@@ -66,20 +66,22 @@ def main() -> None:
         },
     }
     file, manifest_file = run_dir / "generations.jsonl", run_dir / "generations.manifest.json"
+    before = manifest.read(manifest_file)
     with state.main_process_first():
         resume.refuse_other_run(manifest_file, made_of, f"Remove {file} and {manifest_file} to start anew")
         if state.is_main_process:
-            manifest.write(manifest_file, "generate", made_of, started, status="running")
+            manifest.write(manifest_file, "generate", made_of, started, status="running", drawn=before.get("drawn", {}))
             jsonl.keep(file, lambda row: True)
 
-    teacher: Teacher = LocalTeacher(models.load_model(name, model_args), tokenizer) if local else EndpointTeacher(teaching, name)
-    keys = [key(row) for row in questions]
-    draw(teacher, questions, keys, sampling, judges, file, stage.seed, args.batch_size, "generate")
+    if teaching.teacher_url:
+        teacher: Teacher = EndpointTeacher(teaching.teacher_url, name, teaching)
+    else:
+        teacher = LocalTeacher(models.load_model(name, model_args), tokenizer)
+    wanted = Drawing(questions, [key(row) for row in questions], sampling, judges, file, stage.seed, args.batch_size)
+    rows, drawn = draw(teacher, wanted, "generate")
     if not state.is_main_process:
         return
-    manifest.write(manifest_file, "generate", made_of, started, status="finished")
-    order = {question: index for index, question in enumerate(keys)}  # several processes wrote in any order
-    rows = sorted(jsonl.read(file), key=lambda row: (order[row["key"]], row["sample"]))
+    manifest.write(manifest_file, "generate", made_of, started, status="finished", drawn=drawn or before.get("drawn", {}))
     traces, funnel = select(rows, choice, held_out, stage.seed)
     check(file, funnel)
     jsonl.replace(run_dir / "traces.jsonl", traces)
@@ -89,13 +91,19 @@ def main() -> None:
     manifest.say("generate", f"{len(questions)} questions and {name}", f"{run_dir}/traces.jsonl ({steps})", started)
 
 
-def held_out_questions(args: GenerateArguments) -> list[str]:
-    """The questions of the held-out split; none, with a word about it, if it cannot be read."""
-    try:
-        return list(data.load_questions(args, args.dataset_test_split)["question"])
-    except UserError as error:
-        logger.warning("the traces are not compared with held-out questions: %s", error)
-        return []
+def held_out_questions(args: GenerateArguments, source: str) -> list[str]:
+    """The questions of every set for evaluation but those that are trained on; a set that cannot be read is left out, with a word
+    about it."""
+    questions: list[str] = []
+    for name, one in data.evaluation_sets(args, source).items():
+        if (one.dataset_name, one.dataset_config, one.dataset_test_split) != (
+            args.dataset_name, args.dataset_config, args.dataset_train_split,
+        ):  # fmt: skip
+            try:
+                questions += data.load_questions(one, one.dataset_test_split)["question"]
+            except UserError as error:
+                logger.warning("the traces are not compared with the set %s: %s", name, error)
+    return questions
 
 
 def key(row: dict[str, str]) -> str:

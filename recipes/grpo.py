@@ -111,12 +111,7 @@ def load(argv: list[str] | None = None) -> configuration.Config:
 
 def reward_entries(args: GRPOArguments, config: configuration.Config) -> list[Any]:
     """The recipe's `rewards`, or TRL's `reward_funcs` and `reward_weights` in the same form."""
-    import yaml
-
-    try:
-        entries = yaml.safe_load(args.rewards) if isinstance(args.rewards, str) else args.rewards
-    except yaml.YAMLError as error:
-        raise UserError(f"{config.source}: `rewards` is not valid YAML: {' '.join(str(error).split())}") from error
+    entries = configuration.parse_list("rewards", args.rewards, config.source)
     if entries and args.reward_funcs:
         raise UserError(f"{config.source}: `rewards` and `reward_funcs` say the same thing; keep one of them")
     if entries and config.given("reward_weights"):
@@ -127,7 +122,7 @@ def reward_entries(args: GRPOArguments, config: configuration.Config) -> list[An
             raise UserError(f"{config.source}: {len(args.reward_funcs)} reward_funcs but {len(weights)} reward_weights")
         names = [f"trl.rewards:{name}" if name in TRL_REWARDS else name for name in args.reward_funcs]
         return [{"name": name, "weight": weight} for name, weight in zip(names, weights, strict=True)]
-    if not isinstance(entries, list) or not entries:
+    if not entries:
         raise UserError(f"{config.source}: `rewards` must be a list such as [{{name: accuracy, weight: 1.0}}], is {entries!r}")
     return entries
 

@@ -6,9 +6,8 @@ import pytest
 
 from recipes.core import jsonl, manifest, resume
 from recipes.core.config import UserError
-from recipes.core.models import check_model, load_model
+from recipes.core.models import check_model
 from recipes.core.prompts import load_tokenizer
-from recipes.core.sampling import SamplingArguments, batches, sample
 from recipes.grpo import BatchArguments, check_batch
 from recipes.sft import check_targets, drop_long_traces
 from tests.conftest import ROOT
@@ -118,40 +117,6 @@ def test_models_that_are_none_are_refused_before_anything_is_loaded(tmp_path):
     ):
         with pytest.raises(UserError, match=message):
             check_model("m", name)
-
-
-@pytest.fixture(scope="module")
-def shipped():
-    from trl import ModelConfig
-
-    return load_model(SHIPPED, ModelConfig(dtype="float32")), load_tokenizer(SHIPPED)
-
-
-def test_the_same_seed_draws_the_same_completions_and_another_seed_others(shipped):
-    prompts, args = ["23*7+5=", "9*9+9=", "40*2+1="] * 4, SamplingArguments(max_completion_length=60)
-    first, again, other = (sample(*shipped, prompts, args, seed=seed) for seed in (1, 1, 2))
-    assert first == again != other
-    greedy = SamplingArguments(max_completion_length=60, temperature=0.0)
-    assert sample(*shipped, prompts, greedy, seed=1) == sample(*shipped, prompts, greedy, seed=2)
-
-
-def test_a_completion_is_finished_only_if_the_model_ended_it(shipped):
-    whole = sample(*shipped, ["23*7+5="] * 32, SamplingArguments(max_completion_length=72), seed=1)
-    cut = sample(*shipped, ["23*7+5="] * 32, SamplingArguments(max_completion_length=2), seed=1)
-    assert all(c.finished and c.tokens == len(shipped[1](c.text)["input_ids"]) + 1 for c in whole)
-    assert not any(c.finished for c in cut)
-    assert {c.tokens for c in cut} == {2}
-
-
-def test_padding_beside_a_longer_prompt_changes_nothing(shipped):
-    greedy = SamplingArguments(max_completion_length=60, temperature=0.0)
-    alone = sample(*shipped, ["23*7+5="], greedy, seed=1)
-    assert sample(*shipped, ["23*7+5=", "23*7+5=23*7+5=23*7+5="], greedy, seed=1)[0] == alone[0]
-
-
-def test_batches_cover_everything_once():
-    assert [list(b) for b in batches(5, 2)] == [[0, 1], [2, 3], [4]]
-    assert list(batches(0, 2)) == []
 
 
 def trace(text):

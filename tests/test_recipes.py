@@ -30,7 +30,7 @@ def test_every_yaml_is_understood_by_its_stage(path, monkeypatch):
 
     from recipes import evaluate, generate, grpo, sft
     from recipes.core.sampling import SamplingArguments
-    from recipes.core.teachers import TeacherArguments
+    from recipes.core.teachers import EndpointArguments, TeacherArguments
     from recipes.core.traces import TraceArguments
 
     keys = {
@@ -44,7 +44,13 @@ def test_every_yaml_is_understood_by_its_stage(path, monkeypatch):
             configuration.StageArguments,
         ),
         "sft": (sft.SFTArguments, ModelConfig, SFTConfig),
-        "evaluate": (evaluate.EvaluateArguments, SamplingArguments, ModelConfig, configuration.StageArguments),
+        "evaluate": (
+            evaluate.EvaluateArguments,
+            SamplingArguments,
+            EndpointArguments,
+            ModelConfig,
+            configuration.StageArguments,
+        ),
     }[path.stem]  # fmt: skip
     monkeypatch.chdir(ROOT)
     config = configuration.load(path.stem, *keys, argv=["--config", str(path)])

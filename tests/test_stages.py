@@ -16,6 +16,7 @@ from tests.conftest import ROOT, run, stage
 
 GRPO, GENERATE, SFT, EVALUATE = (f"recipes/arithmetic/{name}.yaml" for name in ("grpo", "generate", "sft", "evaluate"))
 STORY = pytest.mark.xdist_group("story")  # they share one run, and the last ones change it
+TRAIN_TOO = ("--eval_sets", "[{name: train, dataset_test_split: train, max_eval_samples: 20}]")
 BATCH = ("--per_device_train_batch_size", 32, "--num_generations", 8)
 
 
@@ -31,8 +32,8 @@ def story(tmp_path_factory) -> Path:
     ok(stage("grpo", GRPO, "--output_dir", out, "--max_steps", 2, *BATCH))
     ok(stage("generate", GENERATE, "--output_dir", out, "--max_train_samples", 40, "--num_generations", 4))
     ok(stage("sft", SFT, "--output_dir", out, "--max_steps", 2, "--logging_steps", 1))
-    ok(stage("evaluate", EVALUATE, "--output_dir", out, "--max_eval_samples", 30, "--models", "base=recipes/arithmetic/models/base",
-             "policy", "student_base=recipes/arithmetic/models/student_base", "student"))  # fmt: skip
+    ok(stage("evaluate", EVALUATE, "--output_dir", out, "--max_eval_samples", 30, *TRAIN_TOO,
+             "--models", "base=recipes/arithmetic/models/base", "policy", "student_base=recipes/arithmetic/models/student_base", "student"))  # fmt: skip
     return out
 
 
@@ -84,8 +85,9 @@ def test_traces_are_the_right_well_formed_and_finished_generations(story):
 
 @STORY
 def test_scores_name_every_model_and_how_it_was_sampled(story):
-    scores = json.loads((story / "scores.json").read_text())
-    paired = scores.pop("paired")
+    document = json.loads((story / "scores.json").read_text())
+    assert document["sampling"]["temperature"] == 1.0 and document["sampling"]["seed"] == 42
+    scores, paired = document["held_out"]["models"], document["held_out"]["paired"]
     assert list(paired) == ["policy - base", "student_base - policy", "student - student_base"]
     assert all(0 < test["p"] <= 1 and test["n"] == 30 for test in paired.values())
     assert list(scores) == ["base", "policy", "student_base", "student"]
@@ -93,24 +95,34 @@ def test_scores_name_every_model_and_how_it_was_sampled(story):
         assert {"accuracy", "format", "accuracy_given_format", "n", "ci95", "mean_length", "samples"} <= set(values)
         assert values["accuracy"] <= values["lenient_accuracy"] and values["pass_at"] == {"1": values["accuracy"]}
         assert values["n"] == 30 and values["ci95"][0] <= values["accuracy"] <= values["ci95"][1]
-        assert values["sampling"]["temperature"] == 1.0 and values["sampling"]["seed"] == 42
-        assert len(jsonl.read(story / f"completions/{name}.jsonl")) == 30
+        assert len(jsonl.read(story / f"completions/held_out/{name}.jsonl")) == 30
+        about = json.loads((story / f"completions/held_out/{name}.manifest.json").read_text())
+        assert about["model"]["first_prompt"].endswith("=") and about["drawn"]["tokens_per_second"] > 0
+        train = document["train"]["models"][name]  # as many training questions beside them
+        assert train["n"] == 20 and len(jsonl.read(story / f"completions/train/{name}.jsonl")) == 20
 
 
 @STORY
 def test_a_second_evaluation_draws_only_what_is_missing_and_ends_with_the_same_file(story):
-    keys = ("--output_dir", story, "--max_eval_samples", 30, "--models", "policy", "student")
-    before = {name: (story / f"completions/{name}.jsonl").read_bytes() for name in ("policy", "student")}
-    lines = before["policy"].split(b"\n")
-    (story / "completions/policy.jsonl").write_bytes(b"\n".join(lines[:10]) + b"\n" + lines[10][:20])  # killed while writing
+    keys = ("--output_dir", story, "--max_eval_samples", 30, *TRAIN_TOO, "--models", "policy", "student")
+    files = [story / f"completions/{name}.jsonl" for name in ("held_out/policy", "held_out/student", "train/policy")]
+    before = [file.read_bytes() for file in files]
+    lines = before[0].split(b"\n")
+    files[0].write_bytes(b"\n".join(lines[:10]) + b"\n" + lines[10][:20])  # killed while writing
     ok(stage("evaluate", EVALUATE, *keys))
-    assert {name: (story / f"completions/{name}.jsonl").read_bytes() for name in before} == before
-    done = ok(stage("evaluate", EVALUATE, *keys, "--models", "policy", f"again={story}/policy", "--num_generations", 4))
+    assert [file.read_bytes() for file in files] == before
+    scores = (story / "scores.json").read_bytes()
+    ok(stage("evaluate", EVALUATE, *keys))
+    assert (story / "scores.json").read_bytes() == scores
+    done = ok(stage("evaluate", EVALUATE, *keys, "--models", "policy", f"again={story}/policy", "--num_generations", 4, "--greedy"))
     assert "was drawn with other settings and is drawn anew" in done.stderr
-    scores = json.loads((story / "scores.json").read_text())
-    assert scores["policy"] | {"model": ""} == scores["again"] | {"model": ""}
-    assert scores["paired"]["again - policy"] == {"difference": 0.0, "ci95": [0.0, 0.0], "p": 1.0, "n": 30}
-    assert list(scores["policy"]["pass_at"]) == ["1", "2", "4"] and "majority of 4" in done.stdout
+    document = json.loads((story / "scores.json").read_text())["held_out"]
+    assert document["models"]["policy"] | {"model": ""} == document["models"]["again"] | {"model": ""}
+    assert document["paired"]["again - policy"] == {"difference": 0.0, "ci95": [0.0, 0.0], "p": 1.0, "n": 30}
+    assert list(document["models"]["policy"]["pass_at"]) == ["1", "2", "4"] and "majority of 4" in done.stdout
+    greedy = jsonl.read(story / "completions/held_out/policy.greedy.jsonl")
+    assert len(greedy) == 30
+    assert document["models"]["policy"]["greedy_accuracy"] == sum(row["verdict"] for row in greedy) / 30
 
 
 @STORY

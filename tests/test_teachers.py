@@ -93,7 +93,7 @@ def test_what_fails_is_tried_again_then_counted_and_never_written_as_an_answer(t
 def test_a_refused_key_stops_at_once(tmp_path, url):
     done = generate(tmp_path, url, ["refused"])
     assert done.returncode == 2
-    assert "teacher_url" in done.stderr and "401" in done.stderr and "Traceback" not in done.stderr
+    assert f"endpoint {url}" in done.stderr and "401" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_a_teacher_that_makes_no_sense_is_refused():

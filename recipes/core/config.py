@@ -147,6 +147,17 @@ def load(stage: str, *dataclasses: type, training_arguments: str | None = None, 
     return Config(source, values, arguments, path.absolute().parent.name if path else "run", print_config)
 
 
+def parse_list(key: str, value: Any, source: str) -> list[Any]:
+    """The entries of a key that holds a list; on the command line it is YAML text. Raises `UserError` if it is no list."""
+    try:
+        entries = yaml.safe_load(value) if isinstance(value, str) else value
+    except yaml.YAMLError as error:
+        raise UserError(f"{source}: `{key}` is not valid YAML: {' '.join(str(error).split())}") from error
+    if entries is not None and not isinstance(entries, list):
+        raise UserError(f"{source}: `{key}` must be a list, is {entries!r}")
+    return entries or []
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """The keys of a recipe's YAML over those of the file that it extends. Paths in `extends` start at the file."""
     values = _read_mapping(path)

@@ -11,13 +11,14 @@ All other columns of the dataset stay, so that a reward can use them.
 import importlib
 import logging
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trl import ScriptArguments
 
-from recipes.core.config import UserError
+from recipes.core.config import parse_list
+from recipes.core.keys import UserError, check_key
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -44,6 +45,32 @@ class DataArguments(ScriptArguments):
     chat_template: str | None = field(
         default=None, metadata={"help": "Path of a Jinja file. Default: the tokenizer's own, else r1_zero.jinja."}
     )
+
+
+@dataclass
+class EvaluationArguments(DataArguments):
+    """The same, for a stage that has to do with questions for evaluation."""
+
+    eval_sets: list | str | None = field(  # type: ignore[type-arg]
+        default=None, metadata={"help": "More sets: entries of a name and the keys in which each differs from the held-out one."}
+    )
+
+
+def evaluation_sets(args: EvaluationArguments, source: str) -> dict[str, EvaluationArguments]:
+    """The arguments of each set of questions for evaluation, by name; the first is `held_out`.
+
+    An entry of `eval_sets` is, for example, `{name: train, dataset_test_split: train, max_eval_samples: 500}`. Raises `UserError`
+    for an entry that says nothing or what no one knows.
+    """
+    known = {f.name for f in fields(DataArguments)}
+    sets = {"held_out": args}
+    for entry in parse_list("eval_sets", args.eval_sets, source):
+        if not isinstance(entry, dict) or not re.fullmatch(r"[\w.-]+", str(entry.get("name"))) or entry["name"] in sets:
+            raise UserError(f"{source}: `eval_sets`: an entry is `{{name: a new word, and keys of the data}}`, this is {entry!r}")
+        for key in entry.keys() - {"name"}:
+            check_key(key, known, f"{source}, `eval_sets`")
+        sets[entry["name"]] = replace(args, **{key: value for key, value in entry.items() if key != "name"})
+    return sets
 
 
 def load_questions(args: DataArguments, split: str, max_samples: int | None = None) -> "Dataset":

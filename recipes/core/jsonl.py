@@ -1,6 +1,7 @@
 """JSON files that survive `kill -9`: append-only lines, and whole documents."""
 
 import json
+import logging
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -8,13 +9,21 @@ from typing import Any
 
 Row = dict[str, Any]
 
+logger = logging.getLogger(__name__)
+
 
 def read(path: Path) -> list[Row]:
-    """All rows of the file; none if it is missing. A torn last line is not a row."""
+    """All rows of the file; none if it is missing. A torn line is not a row: the last one, or one that another process wrote on
+    before both were killed."""
     if not path.exists():
         return []
-    lines = path.read_bytes().split(b"\n")[:-1]  # what follows the last line break was torn off, or is empty
-    return [json.loads(line) for line in lines if line]
+    rows = []
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):  # what follows the last line break was torn off
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            logger.warning("%s, line %d: is torn and is not read", path, number)
+    return rows
 
 
 def append(path: Path, rows: Iterable[Row]) -> None:

@@ -41,6 +41,11 @@ def write(path: Path, stage: str, made_of: dict[str, Any], started: float, **fac
     jsonl.write_document(path, about | facts | made_of)
 
 
+def read(path: Path) -> dict[str, Any]:
+    """What `write` wrote; empty if there is none."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
 def fingerprint(dataset: "Dataset") -> dict[str, Any]:
     """Number of rows and a hash of the questions and answers, in order. The same on every machine."""
     digest = hashlib.sha256()

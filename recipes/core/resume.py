@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from recipes.core.config import UserError
+from recipes.core.manifest import read
 
 logger = logging.getLogger(__name__)
 
@@ -70,9 +71,9 @@ def refuse_other_run(manifest: Path, made_of: dict[str, Any], cure: str) -> None
 
 def differs(manifest: Path, made_of: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Where an artefact was made of something else than `made_of`, by its manifest: old and new value by key."""
-    if not manifest.exists():
+    before, now = read(manifest), json.loads(json.dumps(made_of, default=str))
+    if not before:
         return {}
-    before, now = json.loads(manifest.read_text(encoding="utf-8")), json.loads(json.dumps(made_of, default=str))
     return {
         key: (before.get(part, {}).get(key), values.get(key))
         for part, values in now.items()

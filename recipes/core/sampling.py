@@ -35,9 +35,11 @@ def sample(
     args: SamplingArguments,
     seed: int,
 ) -> list[Completion]:
-    """One completion for each of `prompts` (rendered text), in their order; one batch. The same seed and the same batch give
-    the same completions."""
+    """`num_generations` completions for each of `prompts` (rendered text), in their order; one batch. The same seed and the same
+    batch give the same completions."""
     import torch
+
+    from recipes.core.decoding import leaving
 
     torch.manual_seed(seed)
     inputs = tokenizer(prompts, return_tensors="pt", padding=True, add_special_tokens=False).to(model.device)
@@ -48,7 +50,13 @@ def sample(
     with torch.inference_mode():
         generate: Any = model.generate  # transformers' types confuse it with a tensor
         output = generate(
-            **inputs, max_new_tokens=args.max_completion_length, eos_token_id=ends, pad_token_id=tokenizer.pad_token_id, **settings
+            **inputs,
+            **settings,
+            max_new_tokens=args.max_completion_length,
+            eos_token_id=ends,
+            pad_token_id=tokenizer.pad_token_id,
+            custom_generate=leaving,
+            samples=args.num_generations,
         )
     completions = []
     for ids in output[:, inputs["input_ids"].shape[1] :].tolist():

@@ -28,6 +28,9 @@ def run(main: Callable[[], None]) -> None:
     except (UserError, RewardError) as error:
         sys.stderr.write(f"{where}error: {error}\n")
         sys.exit(2)
+    except KeyboardInterrupt:
+        sys.stderr.write(f"{where}stopped; the same command goes on from what is written\n")
+        sys.exit(130)
 
 
 def check_processes() -> None:

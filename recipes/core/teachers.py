@@ -1,6 +1,5 @@
 """Who answers the questions? A model on this machine, or one of any size behind an OpenAI-compatible endpoint."""
 
-import importlib.util
 import logging
 import os
 from collections.abc import Sequence
@@ -20,11 +19,9 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass
-class TeacherArguments:
-    """Keys that say who the teacher is."""
+class EndpointArguments:
+    """Keys that say how an endpoint is asked."""
 
-    teacher: str = field(default="transformers", metadata={"help": "transformers (this machine) or endpoint."})
-    teacher_url: str | None = field(default=None, metadata={"help": "Of the endpoint, such as http://localhost:8000/v1."})
     api_key_variable: str = field(
         default="OPENAI_API_KEY", metadata={"help": "Environment variable with the endpoint's key, which is never written."}
     )
@@ -32,13 +29,19 @@ class TeacherArguments:
     retries: int = field(default=5, metadata={"help": "Further tries of a request, with growing pauses."})
     request_timeout_seconds: float = field(default=600.0, metadata={"help": "Limit for one try."})
 
+
+@dataclass
+class TeacherArguments(EndpointArguments):
+    """Keys that say who the teacher is."""
+
+    teacher: str = field(default="transformers", metadata={"help": "transformers (this machine) or endpoint."})
+    teacher_url: str | None = field(default=None, metadata={"help": "Of the endpoint, such as http://localhost:8000/v1."})
+
     def __post_init__(self) -> None:
         if self.teacher not in ("transformers", "endpoint"):
             raise ValueError(f"teacher is {self.teacher!r}; write transformers or endpoint")
         if (self.teacher == "endpoint") != bool(self.teacher_url):
             raise ValueError("`teacher: endpoint` and `teacher_url` belong together; write both or neither")
-        if self.teacher == "endpoint" and importlib.util.find_spec("openai") is None:
-            raise ValueError("teacher: endpoint needs the package openai; run: pip install openai")
 
 
 class Teacher(Protocol):
@@ -61,7 +64,8 @@ class LocalTeacher:
 
     def answer(self, rows: Sequence[Row], args: SamplingArguments, seed: int) -> list[Completion | None]:
         prefix = completion_prefix(self.tokenizer)
-        drawn = sample(self.model, self.tokenizer, [render(self.tokenizer, row["prompt"]) for row in rows], args, seed)
+        prompts = [render(self.tokenizer, row["prompt"]) for row in rows[:: args.num_generations]]  # whole batches, whole groups
+        drawn = sample(self.model, self.tokenizer, prompts, args, seed)
         return [Completion(prefix + one.text, one.tokens, one.finished) for one in drawn]
 
 
@@ -75,12 +79,14 @@ class EndpointTeacher:
 
     whole_batches = False
 
-    def __init__(self, args: TeacherArguments, model: str) -> None:
-        from openai import OpenAI
-
+    def __init__(self, url: str, model: str, args: EndpointArguments) -> None:
+        try:
+            from openai import OpenAI
+        except ImportError as error:
+            raise UserError(f"the endpoint {url} needs the package openai; run: pip install openai") from error
         key = os.environ.get(args.api_key_variable) or "none"  # local servers ask for none
-        self.url, self.model, self.concurrency = args.teacher_url, model, args.concurrency
-        self.client = OpenAI(base_url=args.teacher_url, api_key=key, timeout=args.request_timeout_seconds, max_retries=args.retries)
+        self.url, self.model, self.concurrency = url, model, args.concurrency
+        self.client = OpenAI(base_url=url, api_key=key, timeout=args.request_timeout_seconds, max_retries=args.retries)
 
     def answer(self, rows: Sequence[Row], args: SamplingArguments, seed: int) -> list[Completion | None]:
         with ThreadPoolExecutor(self.concurrency) as threads:
@@ -104,7 +110,7 @@ class EndpointTeacher:
             text, thinking = choice.message.content, getattr(choice.message, "reasoning_content", None)
             tokens = reply.usage.completion_tokens if reply.usage else len((text or "").split())
         except (openai.AuthenticationError, openai.NotFoundError, openai.PermissionDeniedError) as error:
-            raise UserError(f"teacher_url {self.url}, model {self.model!r}: {' '.join(str(error).split())[:300]}") from error
+            raise UserError(f"endpoint {self.url}, model {self.model!r}: {' '.join(str(error).split())[:300]}") from error
         except (openai.OpenAIError, ValueError, IndexError, TypeError, AttributeError) as error:  # also what is no such reply
             logger.warning("the teacher failed: %s", " ".join(repr(error).split())[:200])
             return None
