@@ -4,7 +4,7 @@ ARGS ?=
 VENV ?= .venv
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
-.PHONY: install demo base grpo generate sft evaluate distill test smoke lint clean
+.PHONY: install demo base grpo generate sft evaluate distill compare sweep test smoke lint clean
 
 install: $(VENV)/installed  ## creates .venv with everything in requirements.txt
 
@@ -28,6 +28,9 @@ distill:  ## generate, then sft, then evaluate
 	$(MAKE) --no-print-directory generate
 	$(MAKE) --no-print-directory sft
 	$(MAKE) --no-print-directory evaluate
+
+compare: install  ## distilled against RL by itself at equal compute, three seeds (arithmetic: about 14 minutes)
+	python recipes/compare.py --recipe $(RECIPE) $(ARGS)
 
 base: install  ## makes the two models that recipes/arithmetic ships anew
 	python recipes/arithmetic/base.py

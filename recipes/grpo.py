@@ -32,6 +32,7 @@ class GRPOArguments(data.DataArguments):
         default=None, metadata={"help": "Entries {name, weight, parameters ...}; see rewards/__init__.py."}
     )
     reward_funcs: list[str] | None = field(default=None, metadata={"help": "TRL's form of `rewards`: names or dotted paths."})
+    max_seconds: float | None = field(default=None, metadata={"help": "Stop after so many seconds of training, too."})
     control: str | None = field(default=None, metadata={"help": "Run with random_reward or format_only instead of `rewards`."})
 
 
@@ -67,7 +68,7 @@ def main() -> None:
     model_args.dtype = models.dtype_of(model_args)
 
     from recipes.core.trainer import RolloutGRPOTrainer
-    from recipes.core.training import train
+    from recipes.core.training import TimeLimit, train
 
     tokenizer = prompts.load_tokenizer(model_args.model_name_or_path, args.chat_template, revision=model_args.model_revision)
     functions, _ = rewards.build(entries, prefix=prompts.completion_prefix(tokenizer))
@@ -100,6 +101,8 @@ def main() -> None:
         done = int(Path(checkpoint).name.partition("-")[2]) if checkpoint else 0
         for file in (run_dir / "rollouts").glob("*.jsonl"):  # the steps after the checkpoint are run again
             jsonl.keep(file, lambda row: row["step"] < done)
+    if args.max_seconds is not None:
+        trainer.add_callback(TimeLimit(args.max_seconds))
     train(trainer, "grpo", made_of, checkpoint, started)
     manifest.say("grpo", f"{len(questions)} questions of {args.dataset_name}", f"{policy_dir} and {run_dir}/rollouts", started)
 

@@ -32,8 +32,8 @@ def story(tmp_path_factory) -> Path:
     ok(stage("grpo", GRPO, "--output_dir", out, "--max_steps", 2, *BATCH))
     ok(stage("generate", GENERATE, "--output_dir", out, "--max_train_samples", 40, "--num_generations", 4))
     ok(stage("sft", SFT, "--output_dir", out, "--max_steps", 2, "--logging_steps", 1))
-    ok(stage("evaluate", EVALUATE, "--output_dir", out, "--max_eval_samples", 30, *TRAIN_TOO,
-             "--models", "base=recipes/arithmetic/models/base", "policy", "student_base=recipes/arithmetic/models/student_base", "student"))  # fmt: skip
+    chosen = ("base=recipes/arithmetic/models/base", "policy", "student_base=recipes/arithmetic/models/student_base", "student")
+    ok(stage("evaluate", EVALUATE, "--output_dir", out, "--max_eval_samples", 30, *TRAIN_TOO, "--models", *chosen))
     return out
 
 

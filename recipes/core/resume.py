@@ -14,8 +14,9 @@ logger = logging.getLogger(__name__)
 
 # Keys that may change between a run and its continuation: how long, how often, where to.
 _MAY_CHANGE = {
-    "dataloader_num_workers", "disable_tqdm", "eval_steps", "eval_strategy", "logging_steps", "max_steps", "num_train_epochs",
-    "output_dir", "report_to", "resume_from_checkpoint", "run_name", "save_steps", "save_strategy", "save_total_limit",
+    "dataloader_num_workers", "disable_tqdm", "eval_steps", "eval_strategy", "logging_steps", "max_seconds", "max_steps",
+    "num_train_epochs", "output_dir", "report_to", "resume_from_checkpoint", "run_name", "save_steps", "save_strategy",
+    "save_total_limit",
 }  # fmt: skip
 
 

@@ -1,9 +1,11 @@
 """How a trainer is run: what it shows while it trains, and what it leaves."""
 
+import time
 from pathlib import Path
 from typing import Any
 
-from transformers import Trainer, TrainerControl, TrainerState, TrainingArguments
+from accelerate.utils import broadcast_object_list
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from recipes.core import manifest
@@ -37,6 +39,20 @@ class ShortProgress(ProgressCallback):
                 f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in shown.items()
             )
             self.training_bar.write(f"step {state.global_step:>4}/{state.max_steps}  {line}")
+
+
+class TimeLimit(TrainerCallback):
+    """Ends training after `seconds`, by the clock of the first process."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self.started = time.perf_counter()
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        over = [time.perf_counter() - self.started >= self.seconds]
+        control.should_training_stop |= broadcast_object_list(over)[0]
 
 
 def train(trainer: Trainer, stage: str, made_of: dict[str, Any], checkpoint: str | None, started: float) -> None:

@@ -1,0 +1,49 @@
+"""Running whole stages from another command: what `compare` and `sweep` are made of."""
+
+import logging
+import os
+import subprocess
+import time
+from pathlib import Path
+
+from recipes.core import manifest
+from recipes.core.config import ROOT, UserError
+
+logger = logging.getLogger(__name__)
+
+Cost = tuple[float, int]  # seconds and tokens
+
+
+def stage(name: str, recipe: str, output_dir: Path, *keys: object, done: Path) -> None:
+    """Runs `./launch.sh NAME recipes/RECIPE/NAME.yaml --output_dir OUTPUT_DIR KEYS`, unless the manifest `done` says that it has
+    been run to its end. What it prints is in `output_dir`/logs/. Raises `UserError` with its last line if it fails."""
+    if manifest.read(done).get("status") == "finished":
+        return
+    words = ["./launch.sh", name, f"recipes/{recipe}/{name}.yaml", "--output_dir", str(output_dir), *map(str, keys)]
+    log, started = output_dir / "logs" / f"{name}.txt", time.time()
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w", encoding="utf-8") as file:
+        code = subprocess.run(words, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT).returncode
+    if code:
+        lines = log.read_text(encoding="utf-8").strip().splitlines() or [""]
+        raise UserError(f"{' '.join(words)} ended with exit code {code} (all of it: {log}): {lines[-1]}")
+    logger.info("%s in %s: %.0f s", name, output_dir, time.time() - started)
+
+
+def training_cost(folder: Path) -> Cost:
+    """What a training took, without starting up: seconds, and tokens of prompts and completions."""
+    logs = manifest.read(folder / "trainer_state.json")["log_history"]
+    return logs[-1]["train_runtime"], int(max(log.get("num_tokens", 0) for log in logs))
+
+
+def drawing_cost(about: Path) -> Cost:
+    """What drawing completions took, by the manifest beside them: seconds, and tokens of the completions."""
+    drawn = manifest.read(about)["drawn"]
+    return drawn["completions"] * drawn["seconds_per_completion"], drawn["tokens"]
+
+
+def one_thread_each(jobs: int) -> None:
+    """Shares the cores among `jobs` stages that run side by side: threads that wait for a core at every matrix product are slower
+    than no threads."""
+    if jobs > 1:
+        os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // jobs))
