@@ -3,11 +3,13 @@
     accelerate launch recipes/sft.py --config recipes/arithmetic/sft.yaml [--key value ...]
 
 Reads `traces.jsonl` and a base model. Leaves, under outputs/<recipe>/, `student/`. The loss is on the
-trace alone, not on the question. A trace that would not fit into `max_length` is left out and counted, never cut. Started
-again, it goes on from the last checkpoint. With `distillation: on_policy` it reads questions and a teacher instead, and
-leaves the same: core/on_policy.py.
+trace alone, not on the question. A trace that would not fit into `max_length` is left out and counted, never cut. The traces of a
+few questions are held out, to see the loss on them. Started again, it goes on from the last checkpoint. With
+`distillation: on_policy` it reads questions and a teacher instead, and leaves the same: core/on_policy.py.
 """
 
+import hashlib
+import json
 import logging
 import time
 from dataclasses import dataclass, field
@@ -17,12 +19,13 @@ from typing import TYPE_CHECKING, Any
 from trl import ModelConfig, ScriptArguments
 
 from recipes.core import jsonl, manifest, models, on_policy, prompts, resume
-from recipes.core.config import StageArguments, UserError
+from recipes.core.config import Config, StageArguments, UserError
 from recipes.core.stage import run
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
+    from trl import SFTConfig
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +36,7 @@ class SFTArguments(ScriptArguments, on_policy.MethodArguments):
 
     traces: str | None = field(default=None, metadata={"help": "File that `generate` left. Default: traces.jsonl of the run."})
     max_train_samples: int | None = field(default=None, metadata={"help": "Use only the first so many traces."})
+    held_out_traces: float = field(default=0.02, metadata={"help": "Share of the questions whose traces only measure the loss."})
     chat_template: str | None = field(
         default=None, metadata={"help": "Path of a Jinja file. Default: the tokenizer's own, else r1_zero.jinja."}
     )
@@ -52,8 +56,9 @@ def main() -> None:
 
     from trl import SFTConfig, SFTTrainer, get_peft_config, get_quantization_config
 
-    training_args = config.parse_training(SFTConfig, output_dir=str(run_dir / "student"))
+    training_args = config.parse_training(SFTConfig, output_dir=str(run_dir / "student"), **batching(config, model_args))
     config.print_and_exit(args, model_args, training_args)
+    check_packing(training_args, model_args)
     model_args.dtype = models.dtype_of(model_args)
 
     from recipes.core.training import train
@@ -61,6 +66,9 @@ def main() -> None:
     tokenizer = prompts.load_tokenizer(model_args.model_name_or_path, args.chat_template, revision=model_args.model_revision)
     tokenizer.padding_side = "right"
     traces = drop_long_traces(rows, tokenizer, training_args.max_length)
+    traces, held_out = hold_out(traces, args.held_out_traces if training_args.eval_strategy != "no" else 0.0)
+    if held_out is None:
+        training_args.eval_strategy = "no"
     student_dir = Path(training_args.output_dir)
     made_of = {
         "config": config.resolve(args, model_args, training_args),
@@ -73,6 +81,7 @@ def main() -> None:
         model=model_args.model_name_or_path,
         args=training_args,
         train_dataset=traces,
+        eval_dataset=held_out,
         processing_class=tokenizer,
         quantization_config=get_quantization_config(model_args),
         peft_config=get_peft_config(model_args),
@@ -81,6 +90,41 @@ def main() -> None:
     check_targets(tokenized[0], traces[0], tokenizer)
     train(trainer, "sft", made_of, checkpoint, started)
     manifest.say("sft", f"{len(traces)} traces of {source}", str(student_dir), started)
+
+
+def batching(config: Config, model_args: ModelConfig) -> dict[str, Any]:
+    """How traces of uneven length share a batch, unless the configuration says it: packed one after the other where the attention
+    keeps them apart, which is flash attention; else each step's random traces are sorted into micro-batches by length, so that
+    little is padded. (Whole steps of about one length, `group_by_length`, learn more slowly: benchmarks/sft.py.)"""
+    if any(config.given(key) for key in ("packing", "padding_free", "train_sampling_strategy")):
+        return {}
+    if "flash" in (model_args.attn_implementation or ""):
+        return {"packing": True}
+    return {"train_sampling_strategy": "batch_rebalance"}
+
+
+def check_packing(training_args: "SFTConfig", model_args: ModelConfig) -> None:
+    if (training_args.packing or training_args.padding_free) and "flash" not in (model_args.attn_implementation or ""):
+        raise UserError(
+            "packing, padding_free: they need flash attention, which keeps the traces of a row apart; write "
+            f"`attn_implementation: flash_attention_2` (is {model_args.attn_implementation!r}), or leave them out"
+        )
+
+
+def hold_out(traces: "Dataset", share: float) -> tuple["Dataset", "Dataset | None"]:
+    """The traces to learn, and those of a share of the questions (at least one of them, if the share is not 0). Which ones depends
+    on their text alone. `None` if there is but one question."""
+    keys = [hashlib.sha256(json.dumps(prompt).encode()).hexdigest() for prompt in traces["prompt"]]
+    questions = sorted(set(keys))
+    if not 0 <= share < 1:
+        raise UserError(f"held_out_traces is {share}; write a share of the questions, from 0 to below 1")
+    if not share or len(questions) == 1:
+        return traces, None
+    chosen = set(questions[: max(1, round(share * len(questions)))])
+    places: tuple[list[int], list[int]] = ([], [])
+    for place, key in enumerate(keys):
+        places[key in chosen].append(place)
+    return traces.select(places[0]), traces.select(places[1])
 
 
 def read_traces(args: SFTArguments, run_dir: Path) -> tuple[str, list[dict[str, Any]]]:
