@@ -40,15 +40,16 @@ metric_list: [{{metric: exact_match, aggregation: mean, higher_is_better: true}}
 def out(tmp_path_factory) -> Path:
     """A run's folder with a `student/` that is right now and then, and a `policy/` whose base is a relative path.
 
-    The student starts from a base that knows the sums, with heads of a size that vLLM takes, and learns the format from a few traces.
+    The student starts from a base that knows the sums, with heads of a size that vLLM takes, and begins to learn the format.
     """
     out = tmp_path_factory.mktemp("export")
-    rows = questions()["train"].select(range(2000))
+    rows = questions()["train"].select(range(500))
     jsonl.append(out / "traces.jsonl", [{"prompt": asked(row["question"]), "completion": worked(row["question"])} for row in rows])
     base = widen(BASE, out / "base")
+    sft = ("--max_steps", 6, "--per_device_train_batch_size", 32, "--learning_rate", 1e-3)  # so few that it often forgets the tags
     grpo = ("--max_steps", 2, "--per_device_train_batch_size", 32, "--num_generations", 8, "--learning_rate", 5e-3)
     for done in (
-        stage("sft", SFT, "--output_dir", out, "--model_name_or_path", base, "--max_steps", 30),
+        stage("sft", SFT, "--output_dir", out, "--model_name_or_path", base, *sft),
         stage("grpo", GRPO, "--output_dir", out, *grpo),
     ):
         assert done.returncode == 0, done.stderr

@@ -33,7 +33,9 @@ class VllmTeacher:
 
     whole_batches = False
 
-    def __init__(self, name: str, model_args: "ModelConfig", tokenizer: "PreTrainedTokenizerBase", args: "TeacherArguments") -> None:
+    def __init__(
+        self, name: str, model_args: "ModelConfig", tokenizer: "PreTrainedTokenizerBase", args: "TeacherArguments"
+    ) -> None:
         self.tokenizer = tokenizer
         # With the engine in this process, its schedule, and with it the rounding, is the same in every run.
         os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
@@ -90,11 +92,12 @@ def merge(name: str, model_args: "ModelConfig", folder: str) -> str:
 def load(path: str, model_args: "ModelConfig", args: "TeacherArguments") -> "LLM":
     from vllm import LLM
 
+    dtype: Any = models.dtype_of(model_args)  # a plain string to us
     try:
         return LLM(
             path,
             revision=model_args.model_revision,
-            dtype=models.dtype_of(model_args),  # type: ignore[arg-type]
+            dtype=dtype,
             skip_tokenizer_init=True,
             gpu_memory_utilization=args.vllm_gpu_memory_utilization,
             tensor_parallel_size=args.vllm_tensor_parallel_size,
