@@ -23,6 +23,7 @@ from recipes.core.sampling import SamplingArguments
 from recipes.core.stage import run
 from recipes.core.teachers import EndpointTeacher, LocalTeacher, Teacher, TeacherArguments
 from recipes.core.traces import TraceArguments, check, select
+from recipes.core.vllm_teacher import VllmTeacher
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ def main() -> None:
     config.print_and_exit(args, sampling, teaching, choice, model_args, stage)
     run_dir = config.output_dir(stage)
     name = model_args.model_name_or_path or str(run_dir / "policy")
-    local = teaching.teacher == "transformers"
+    local = teaching.teacher != "endpoint"
     if local:
         models.check_model("model_name_or_path", name)
     judges = {"verdict": rewards.named(args.verdict), "format": rewards.named("format")}
@@ -59,7 +60,7 @@ def main() -> None:
     first = {key(row): index for index, row in reversed(list(enumerate(questions)))}
     questions = questions.select(sorted(first.values()))  # a question that the dataset asks twice is answered once
     made_of = {
-        "config": config.resolve(args, sampling, model_args, stage),
+        "config": config.resolve(args, sampling, model_args, stage) | {"teacher": teaching.teacher},
         "inputs": {
             "dataset": manifest.fingerprint(questions),
             "teacher": manifest.model_sha256(name) if local else f"{name} at {teaching.teacher_url}",
@@ -73,8 +74,11 @@ def main() -> None:
             manifest.write(manifest_file, "generate", made_of, started, status="running", drawn=before.get("drawn", {}))
             jsonl.keep(file, lambda row: True)
 
+    teacher: Teacher
     if teaching.teacher_url:
-        teacher: Teacher = EndpointTeacher(teaching.teacher_url, name, teaching)
+        teacher = EndpointTeacher(teaching.teacher_url, name, teaching)
+    elif teaching.teacher == "vllm":
+        teacher = VllmTeacher(name, model_args, tokenizer, teaching)
     else:
         teacher = LocalTeacher(models.load_model(name, model_args), tokenizer)
     wanted = Drawing(questions, [key(row) for row in questions], sampling, judges, file, stage.seed, args.batch_size)

