@@ -12,6 +12,7 @@ import hashlib
 import json
 import logging
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,6 +67,7 @@ def main() -> None:
     tokenizer = prompts.load_tokenizer(model_args.model_name_or_path, args.chat_template, revision=model_args.model_revision)
     tokenizer.padding_side = "right"
     traces = drop_long_traces(rows, tokenizer, training_args.max_length)
+    traces = traces.shuffle(seed=training_args.seed)  # transformers' sampler that sorts micro-batches has a seed of its own
     traces, held_out = hold_out(traces, args.held_out_traces if training_args.eval_strategy != "no" else 0.0)
     if held_out is None:
         training_args.eval_strategy = "no"
@@ -87,7 +89,7 @@ def main() -> None:
         peft_config=get_peft_config(model_args),
     )
     tokenized: Any = trainer.train_dataset
-    check_targets(tokenized[0], traces[0], tokenizer)
+    check_targets(tokenized[0], traces if training_args.packing else [traces[0]], tokenizer)
     train(trainer, "sft", made_of, checkpoint, started)
     manifest.say("sft", f"{len(traces)} traces of {source}", str(student_dir), started)
 
@@ -176,18 +178,22 @@ def drop_long_traces(rows: list[dict[str, Any]], tokenizer: "PreTrainedTokenizer
     return Dataset.from_list(fitting)
 
 
-def check_targets(tokenized: dict[str, Any], row: dict[str, Any], tokenizer: "PreTrainedTokenizerBase") -> None:
-    """Raises `UserError` if what the loss sees of a row is not its trace and the end of the turn: some chat templates rewrite or
-    drop what stands in think tags."""
-    targets = [token for token in tokenized["labels"] if token != -100]
+def check_targets(tokenized: dict[str, Any], traces: Iterable[dict[str, Any]], tokenizer: "PreTrainedTokenizerBase") -> None:
+    """Raises `UserError` if what the loss sees of a row is not one of the traces and the end of the turn: some chat templates
+    rewrite or drop what stands in think tags. Of a packed row, the first trace is looked at."""
+    labels = tokenized["labels"][: tokenized["seq_lengths"][0]] if "seq_lengths" in tokenized else tokenized["labels"]
+    targets = [token for token in labels if token != -100]
     text = str(tokenizer.decode([token for token in targets if token not in tokenizer.all_special_ids])).strip()
-    trace = row["completion"] if isinstance(row["completion"], str) else row["completion"][-1]["content"]
-    prompt = row["prompt"] if isinstance(row["prompt"], str) else prompts.render(tokenizer, row["prompt"])
-    prefilled = "<think>" if prompt.rstrip().endswith("<think>") else ""
-    if (prefilled + text).split() != trace.split() or tokenizer.eos_token_id not in targets:
-        raise UserError(
-            f"chat_template: it turns the trace {trace[:80]!r} into the target {text[:80]!r}; write `chat_template: r1_zero.jinja`"
-        )
+    known = []
+    for row in traces:
+        prompt = row["prompt"] if isinstance(row["prompt"], str) else prompts.render(tokenizer, row["prompt"])
+        prefilled = "<think>" if prompt.rstrip().endswith("<think>") else ""
+        known.append(row["completion"] if isinstance(row["completion"], str) else row["completion"][-1]["content"])
+        if (prefilled + text).split() == known[-1].split() and tokenizer.eos_token_id in targets:
+            return
+    raise UserError(
+        f"chat_template: it turns the trace {known[0][:80]!r} into the target {text[:80]!r}; write `chat_template: r1_zero.jinja`"
+    )
 
 
 if __name__ == "__main__":

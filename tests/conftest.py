@@ -26,6 +26,12 @@ def stage(name: str, config: object, *arguments: object) -> subprocess.Completed
     return run(sys.executable, f"recipes/{name}.py", "--config", config, *arguments)
 
 
+def ok(done: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str]:
+    """The command, if it went well; else what it said last."""
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done
+
+
 def answered(answer: str) -> str:
     """A well-formed trace with this answer."""
     return f"<think>a</think><answer>{answer}</answer>"

@@ -9,7 +9,7 @@ from recipes.core.config import UserError
 from recipes.core.models import check_model
 from recipes.core.prompts import load_tokenizer
 from recipes.grpo import BatchArguments, check_batch
-from recipes.sft import check_targets, drop_long_traces
+from recipes.sft import check_targets, drop_long_traces, hold_out
 from tests.conftest import ROOT
 
 SHIPPED = ROOT / "recipes/arithmetic/models/base"
@@ -136,10 +136,11 @@ def test_a_trace_that_does_not_fit_is_left_out_whole(caplog):
 def test_a_template_that_edits_traces_is_refused():
     tokenizer, row = load_tokenizer(SHIPPED), trace("<think>1</think><answer>2</answer>")
     ids = tokenizer("23*7+5=<think>1</think><answer>2</answer><eos>")["input_ids"]
-    check_targets({"labels": [-100] * 7 + ids[7:]}, row, tokenizer)
+    check_targets({"labels": [-100] * 7 + ids[7:]}, [row], tokenizer)
+    check_targets({"labels": [*ids[7:], -100, 5], "seq_lengths": [len(ids) - 7, 2]}, [trace("<think>"), row], tokenizer)
     for broken in (ids[8:], ids[7:-1], ids):  # a token missing, no end of the turn, the question too
         with pytest.raises(UserError, match="chat_template"):
-            check_targets({"labels": broken}, row, tokenizer)
+            check_targets({"labels": broken}, [row], tokenizer)
 
 
 def test_manifests_hash_what_they_name(tmp_path):
@@ -151,3 +152,19 @@ def test_manifests_hash_what_they_name(tmp_path):
     manifest.write(tmp_path / "manifest.json", "grpo", {"config": {"a": 1}, "inputs": {}}, 0.0, steps=3)
     written = json.loads((tmp_path / "manifest.json").read_text())
     assert written["steps"] == 3 and written["versions"]["trl"] == "1.16.0"
+
+
+def test_the_traces_of_a_question_are_held_out_together_and_always_the_same_ones():
+    from datasets import Dataset
+
+    rows = [trace("a") | {"prompt": [{"role": "user", "content": str(n % 50)}]} for n in range(200)]
+    learnt, held_out = hold_out(Dataset.from_list(rows), 0.1)
+    assert (len(learnt), len(held_out)) == (180, 20)
+    questions = {row["prompt"][0]["content"] for row in held_out}
+    assert len(questions) == 5 and not questions & {row["prompt"][0]["content"] for row in learnt}
+    _, again = hold_out(Dataset.from_list(rows[::-1]), 0.1)
+    assert {row["prompt"][0]["content"] for row in again} == questions
+    assert hold_out(Dataset.from_list(rows), 0.0)[1] is None
+    assert hold_out(Dataset.from_list(rows[:1]), 0.5)[1] is None  # one question cannot be both
+    with pytest.raises(UserError, match="write a share"):
+        hold_out(Dataset.from_list(rows), 1.0)

@@ -2,8 +2,6 @@
 
 import json
 import os
-import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -12,17 +10,12 @@ import pytest
 import torch
 
 from recipes.core import jsonl
-from tests.conftest import ROOT, run, stage
+from tests.conftest import ok, run, stage
 
 GRPO, GENERATE, SFT, EVALUATE = (f"recipes/arithmetic/{name}.yaml" for name in ("grpo", "generate", "sft", "evaluate"))
 STORY = pytest.mark.xdist_group("story")  # they share one run, and the last ones change it
 TRAIN_TOO = ("--eval_sets", "[{name: train, dataset_test_split: train, max_eval_samples: 20}]")
 BATCH = ("--per_device_train_batch_size", 32, "--num_generations", 8)
-
-
-def ok(done: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str]:
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done
 
 
 @pytest.fixture(scope="module")
@@ -147,43 +140,6 @@ def test_a_second_grpo_goes_on_from_the_checkpoint(story):
         "grpo", GRPO, "--output_dir", story, "--max_steps", 3, "--num_generations", 4, "--per_device_train_batch_size", 32
     )
     assert changed.returncode == 2 and "another num_generations" in changed.stderr
-
-
-def killed(command: list[object], when: Path, lines: int) -> None:
-    """Starts a command in a process group of its own and kills the group once a file has so many lines."""
-    process = subprocess.Popen(
-        [str(word) for word in command], cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    deadline = time.time() + 120
-    while time.time() < deadline and process.poll() is None:
-        if when.exists() and when.read_bytes().count(b"\n") >= lines:
-            break
-        time.sleep(0.02)
-    assert process.poll() is None, "it ended before it could be killed"
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-def test_grpo_killed_in_the_middle_loses_nothing_before_its_last_checkpoint(tmp_path):
-    keys = ("--output_dir", tmp_path, "--max_steps", 12, "--save_steps", 2, *BATCH)
-    killed([sys.executable, "recipes/grpo.py", "--config", GRPO, *keys], tmp_path / "rollouts/train.jsonl", 5 * 32)
-    before = jsonl.read(tmp_path / "rollouts/train.jsonl")
-    done = ok(stage("grpo", GRPO, *keys))
-    assert "going on from" in done.stderr
-    after = jsonl.read(tmp_path / "rollouts/train.jsonl")
-    assert [row["step"] for row in after] == [step for step in range(12) for _ in range(32)]
-    assert after[: 4 * 32] == before[: 4 * 32]
-
-
-def test_generate_killed_in_the_middle_ends_with_the_rows_of_one_that_was_not(tmp_path):
-    teacher = ("--model_name_or_path", "recipes/arithmetic/models/base", "--max_train_samples", 300, "--batch_size", 10)
-    ok(stage("generate", GENERATE, "--output_dir", tmp_path / "whole", *teacher))
-    keys = ("--output_dir", tmp_path / "killed", *teacher)
-    killed([sys.executable, "recipes/generate.py", "--config", GENERATE, *keys], tmp_path / "killed/generations.jsonl", 100)
-    with (tmp_path / "killed/generations.jsonl").open("ab") as file:
-        file.write(b'{"key": "torn')
-    ok(stage("generate", GENERATE, *keys))
-    assert (tmp_path / "killed/generations.jsonl").read_bytes() == (tmp_path / "whole/generations.jsonl").read_bytes()
 
 
 def test_no_trace_kept_is_a_message_and_an_error_not_an_empty_student(tmp_path, tiny_models):

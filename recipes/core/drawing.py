@@ -90,7 +90,9 @@ def draw(teacher: Teacher, wanted: Drawing, label: str) -> tuple[list[Row], dict
         logger.warning("%d of %d requests failed and are left out; start again to ask again", failed, failed + drawn)
     state.wait_for_everyone()
     place = {key: index for index, key in enumerate(wanted.keys)}
-    ordered = sorted(jsonl.read(wanted.file), key=lambda row: (place[row["key"]], row["sample"]))
+    # A killed launcher can leave processes behind that go on drawing: what is there twice is the same, and stays once.
+    rows_by_key = {(place[row["key"]], row["sample"]): row for row in jsonl.read(wanted.file)}
+    ordered = [rows_by_key[key] for key in sorted(rows_by_key)]
     state.wait_for_everyone()  # until all have read it
     if state.is_main_process:
         jsonl.replace(wanted.file, ordered)
