@@ -4,7 +4,8 @@
 
 Reads `traces.jsonl` and a base model. Leaves, under outputs/<recipe>/, `student/`. The loss is on the
 trace alone, not on the question. A trace that would not fit into `max_length` is left out and counted, never cut. Started
-again, it goes on from the last checkpoint.
+again, it goes on from the last checkpoint. With `distillation: on_policy` it reads questions and a teacher instead, and
+leaves the same: core/on_policy.py.
 """
 
 import logging
@@ -15,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from trl import ModelConfig, ScriptArguments
 
-from recipes.core import config as configuration
-from recipes.core import jsonl, manifest, models, prompts, resume
+from recipes.core import jsonl, manifest, models, on_policy, prompts, resume
 from recipes.core.config import StageArguments, UserError
 from recipes.core.stage import run
 
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass
-class SFTArguments(ScriptArguments):
+class SFTArguments(ScriptArguments, on_policy.MethodArguments):
     """Keys of this stage that are not TRL's."""
 
     traces: str | None = field(default=None, metadata={"help": "File that `generate` left. Default: traces.jsonl of the run."})
@@ -40,7 +40,10 @@ class SFTArguments(ScriptArguments):
 
 def main() -> None:
     started = time.time()
-    config = configuration.load("sft", SFTArguments, ModelConfig, StageArguments, training_arguments="SFTConfig")
+    config = on_policy.load(SFTArguments)
+    if config.parse(on_policy.MethodArguments).distillation == "on_policy":
+        on_policy.distil(config, started)
+        return
     args, model_args, stage = config.parse(SFTArguments), config.parse(ModelConfig), config.parse(StageArguments)
     run_dir = config.output_dir(stage)
     models.check_model("model_name_or_path", model_args.model_name_or_path)

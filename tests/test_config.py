@@ -82,9 +82,9 @@ def test_yaml_that_is_none_is_refused_in_one_line(tmp_path):
 
 
 def test_the_names_read_from_trls_source_are_the_fields_of_its_classes():
-    from trl import GRPOConfig, SFTConfig
+    from trl import DistillationConfig, GRPOConfig, SFTConfig
 
-    for cls in (GRPOConfig, SFTConfig):
+    for cls in (DistillationConfig, GRPOConfig, SFTConfig):
         names = training_keys(cls.__name__)
         assert {f.name for f in dataclasses.fields(cls)} <= names
         assert not names & set(RENAMED) - {"vllm_importance_sampling_cap", "use_transformers_paged"}

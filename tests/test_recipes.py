@@ -26,9 +26,10 @@ def test_every_recipe_has_the_same_files():
 
 @pytest.mark.parametrize("path", YAMLS, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_every_yaml_is_understood_by_its_stage(path, monkeypatch):
-    from trl import GRPOConfig, ModelConfig, SFTConfig
+    from trl import DistillationConfig, GRPOConfig, ModelConfig, SFTConfig
 
     from recipes import evaluate, generate, grpo, sft
+    from recipes.core import on_policy
     from recipes.core.sampling import SamplingArguments
     from recipes.core.teachers import TeacherArguments
     from recipes.core.traces import TraceArguments
@@ -44,12 +45,19 @@ def test_every_yaml_is_understood_by_its_stage(path, monkeypatch):
             configuration.StageArguments,
         ),
         "sft": (sft.SFTArguments, ModelConfig, SFTConfig),
+        "on_policy": (on_policy.OnPolicyArguments, ModelConfig, DistillationConfig),
         "evaluate": (evaluate.EvaluateArguments, SamplingArguments, ModelConfig, configuration.StageArguments),
-    }[path.stem]  # fmt: skip
+    }  # fmt: skip
     monkeypatch.chdir(ROOT)
-    config = configuration.load(path.stem, *keys, argv=["--config", str(path)])
-    for cls in keys:
-        config.parse_training(cls)
+    for method in on_policy.METHODS if path.stem == "sft" else [None]:
+        classes = keys["on_policy" if method == "on_policy" else path.stem]
+        argv = ["--config", str(path)]
+        if method:
+            config = on_policy.load(sft.SFTArguments, [*argv, "--distillation", method])
+        else:
+            config = configuration.load(path.stem, *classes, argv=argv)
+        for cls in classes:
+            config.parse_training(cls)
 
 
 @pytest.mark.parametrize("path", YAMLS, ids=lambda path: f"{path.parent.name}/{path.name}")
@@ -57,7 +65,8 @@ def test_no_recipe_repeats_a_value_that_it_inherits(path):
     values = yaml.safe_load(path.read_text())
     if "extends" in values:
         inherited = yaml.safe_load((path.parent / values["extends"]).read_text())
-        assert [key for key, value in values.items() if key in inherited and inherited[key] == value] == []
+        for own, base in ((values, inherited), (values.get("on_policy", {}), inherited.get("on_policy", {}))):
+            assert [key for key, value in own.items() if key in base and base[key] == value] == []
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.name)
@@ -109,7 +118,7 @@ def test_every_command_in_a_readme_passes_a_dry_run(file, line):
 
 def _keys_are_known(stage, config, rest):
     own = {"--accelerate", "--num-processes", "--dry-run", "--nodes"}
-    known = set(re.findall(r"^(\w+):", (ROOT / f"recipes/defaults/{stage}.yaml").read_text(), re.MULTILINE))
+    known = set(re.findall(r"^ *(\w+):", (ROOT / f"recipes/defaults/{stage}.yaml").read_text(), re.MULTILINE))
     known |= set(configuration.read_yaml(ROOT / config)) | {"output_dir", "dataset_name", "model_name_or_path", "seed", "report_to"}
     for word in rest:
         if word.startswith("--") and word.split("=")[0] not in own:

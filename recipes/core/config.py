@@ -97,7 +97,11 @@ class Config:
 
     def given(self, key: str) -> bool:
         """Whether the YAML or the command line sets `key`."""
-        return key in self.values or any(_key(word) == key for word in self.arguments)
+        return key in self.values or key in self.command_line_keys()
+
+    def command_line_keys(self) -> list[str]:
+        """The keys that the command line sets."""
+        return [key for key in map(_key, self.arguments) if key]
 
     def resolve(self, *instances: Any) -> dict[str, Any]:
         """Every key that the YAML or the command line sets, with its typed value. Secrets are left out."""
@@ -124,10 +128,24 @@ def load(stage: str, *dataclasses: type, training_arguments: str | None = None, 
         dataclasses: what the stage's keys are, besides `training_arguments`.
         training_arguments: "GRPOConfig" or "SFTConfig" where the stage takes TRL's arguments too.
     """
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    config = read(stage, training_arguments=training_arguments, argv=argv)
+    known = known_keys(*dataclasses, training_arguments=training_arguments)
+    for key in config.values:
+        check_key(key, known, config.source)
+    for key in config.command_line_keys():
+        check_key(key, known, "the command line")
+    return config
+
+
+def known_keys(*dataclasses: type, training_arguments: str | None = None) -> set[str]:
+    """The keys of `dataclasses` and of TRL's class of that name."""
     known = {f.name for cls in dataclasses for f in fields(cls)}
-    if training_arguments:
-        known |= training_keys(training_arguments)
+    return known | training_keys(training_arguments) if training_arguments else known
+
+
+def read(stage: str, training_arguments: str | None = None, argv: list[str] | None = None) -> Config:
+    """What `load` reads, its keys not yet checked."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
     if "-h" in arguments or "--help" in arguments:
         _help(stage, training_arguments)
     print_config = "--print-config" in arguments or "--print_config" in arguments
@@ -135,10 +153,6 @@ def load(stage: str, *dataclasses: type, training_arguments: str | None = None, 
     path = _take_config(arguments)
     values = read_yaml(path) if path else {}
     source = str(path) if path else "the command line"
-    for key in values:
-        check_key(key, known, source)
-    for key in filter(None, map(_key, arguments)):
-        check_key(key, known, "the command line")
     if arguments and not arguments[0].startswith("--"):
         raise UserError(f"the command line: {arguments[0]!r} belongs to no key; write --key value")
     # TRL's own scripts take environment variables in the YAML.
@@ -148,7 +162,8 @@ def load(stage: str, *dataclasses: type, training_arguments: str | None = None, 
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The keys of a recipe's YAML over those of the file that it extends. Paths in `extends` start at the file."""
+    """The keys of a recipe's YAML over those of the file that it extends, and so within a mapping that both have. Paths in
+    `extends` start at the file."""
     values = _read_mapping(path)
     base = values.pop("extends", None)
     if base is None:
@@ -157,7 +172,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     base_values = _read_mapping(base_path)
     if "extends" in base_values:
         raise UserError(f"{base_path}: is extended by {path} and may not extend another file; one level is allowed")
-    return base_values | values
+    both = {key for key, value in values.items() if isinstance(value, dict) and isinstance(base_values.get(key), dict)}
+    return base_values | values | {key: base_values[key] | values[key] for key in both}
 
 
 def _read_mapping(path: Path) -> dict[str, Any]:

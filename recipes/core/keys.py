@@ -23,6 +23,7 @@ RENAMED = {
 # Where TRL's training arguments are defined; read as text, because importing them costs seconds.
 _TRAINING_ARGUMENTS = {
     "GRPOConfig": ("trl/trainer/grpo_config.py", "trl/trainer/base_config.py", "transformers/training_args.py"),
+    "DistillationConfig": ("trl/trainer/distillation_config.py", "trl/trainer/base_config.py", "transformers/training_args.py"),
     "SFTConfig": ("trl/trainer/sft_config.py", "trl/trainer/base_config.py", "transformers/training_args.py"),
 }
 
@@ -43,7 +44,7 @@ def check_key(key: str, known: set[str], source: str) -> None:
 
 
 def training_keys(cls: str) -> set[str]:
-    """The keys of TRL's "GRPOConfig" or "SFTConfig", without importing it."""
+    """The keys of TRL's "GRPOConfig", "SFTConfig" or "DistillationConfig", without importing it."""
     return {name for file in _TRAINING_ARGUMENTS[cls] for name in _field_names(file)}
 
 

@@ -50,15 +50,15 @@ def load_kwargs(model_args: "ModelConfig") -> dict[str, Any]:
     }
 
 
-def load_model(name: str | Path, model_args: "ModelConfig") -> "PreTrainedModel":
+def load_model(name: str | Path, model_args: "ModelConfig", **kwargs: Any) -> "PreTrainedModel":
     """The model for inference, on the accelerator if there is one. An adapter is merged into its base: one matrix product
-    a layer instead of three."""
+    a layer instead of three. `kwargs` go to `from_pretrained`, over what `model_args` says."""
     from accelerate import PartialState
     from transformers import AutoModelForCausalLM
 
     base = adapter_base(name)
     try:
-        model = AutoModelForCausalLM.from_pretrained(base or name, **load_kwargs(model_args))
+        model = AutoModelForCausalLM.from_pretrained(base or name, **load_kwargs(model_args) | kwargs)
     except (OSError, ValueError) as error:
         raise UserError(f"cannot load the model {str(base or name)!r}: {' '.join(str(error).split())[:300]}") from error
     if base:

@@ -31,8 +31,10 @@ def to_messages(question: str | Messages, system_prompt: str | None) -> Messages
     return [*([{"role": "system", "content": system}] if system else []), {"role": "user", "content": question}]
 
 
-def load_tokenizer(model: str | Path, chat_template: str | None = None, **kwargs: Any) -> "PreTrainedTokenizerBase":
-    """The model's tokenizer, able to render a conversation and to pad.
+def load_tokenizer(
+    model: str | Path, chat_template: str | None = None, key: str = "model_name_or_path", **kwargs: Any
+) -> "PreTrainedTokenizerBase":
+    """The model's tokenizer, able to render a conversation and to pad. `key` is what messages call the model.
 
     The template is the file `chat_template`, else the tokenizer's own, else DeepSeek-R1-Zero's. It is saved with everything
     that is trained with it. Where the template ends a turn with a special token that is not the tokenizer's end-of-sequence
@@ -43,9 +45,7 @@ def load_tokenizer(model: str | Path, chat_template: str | None = None, **kwargs
     try:
         tokenizer = AutoTokenizer.from_pretrained(model, **kwargs)
     except (OSError, ValueError) as error:
-        raise UserError(
-            f"model_name_or_path {str(model)!r}: cannot load its tokenizer: {' '.join(str(error).split())[:300]}"
-        ) from error
+        raise UserError(f"{key} {str(model)!r}: cannot load its tokenizer: {' '.join(str(error).split())[:300]}") from error
     if chat_template:
         path = next((p for p in (Path(chat_template), R1_ZERO_TEMPLATE.parent / chat_template) if p.is_file()), None)
         if path is None:
@@ -58,7 +58,7 @@ def load_tokenizer(model: str | Path, chat_template: str | None = None, **kwargs
         logger.info("the chat template ends a turn with %s: it is the end-of-sequence token now", tokenizer.decode([end]))
         tokenizer.eos_token = tokenizer.convert_ids_to_tokens(end)
     if tokenizer.eos_token_id is None:
-        raise UserError(f"model_name_or_path {str(model)!r}: its tokenizer has no end-of-sequence token")
+        raise UserError(f"{key} {str(model)!r}: its tokenizer has no end-of-sequence token")
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     tokenizer.padding_side = "left"
