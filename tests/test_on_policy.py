@@ -7,19 +7,24 @@ import pytest
 import yaml
 
 from recipes.core.config import UserError
-from recipes.core.on_policy import load
+from recipes.core.on_policy import distil, load
 from recipes.sft import SFTArguments
-from tests.conftest import stage
+from tests.conftest import ROOT, stage
 
 SFT, BASE, STUDENT = "recipes/arithmetic/sft.yaml", "recipes/arithmetic/models/base", "recipes/arithmetic/models/student_base"
 ON_POLICY = ("--distillation", "on_policy")
 
 
-def test_the_student_learns_from_its_own_answers_and_goes_on_from_its_checkpoint_but_not_as_another_run(tmp_path, lora_policy):
+@pytest.fixture(autouse=True)
+def _in_the_repository(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+def test_the_student_learns_from_its_own_answers_and_goes_on_from_its_checkpoint_but_not_as_another_run(tmp_path, caplog):
     from safetensors.torch import load_file
 
-    keys = (*ON_POLICY, "--output_dir", tmp_path, "--logging_steps", 1)
-    shutil.copytree(lora_policy, tmp_path / "policy")
+    leave_policy(tmp_path / "policy")
+    keys = (*ON_POLICY, "--output_dir", str(tmp_path), "--logging_steps", "1", "--per_device_train_batch_size", "16")
     done = stage("sft", SFT, *keys, "--max_steps", 2)
     assert done.returncode == 0, done.stderr[-3000:]
     student, before = (load_file(f"{folder}/model.safetensors") for folder in (tmp_path / "student", STUDENT))
@@ -30,25 +35,22 @@ def test_the_student_learns_from_its_own_answers_and_goes_on_from_its_checkpoint
     logs = json.loads((tmp_path / "student/trainer_state.json").read_text())["log_history"]
     assert logs[0]["loss"] > 0 and 0 < logs[0]["completions/mean_length"] <= 72
 
-    done = stage("sft", SFT, *keys, "--max_steps", 3)
-    assert done.returncode == 0 and "going on from" in done.stderr and "checkpoint-2" in done.stderr
-    (tmp_path / "traces.jsonl").write_text(json.dumps({"prompt": [{"role": "user", "content": "1*2+3"}], "completion": "5"}) + "\n")
-    for other, name in ((("--beta", 0.5, *keys), "beta"), (("--output_dir", tmp_path), "distillation")):
-        refused = stage("sft", SFT, *other)
-        assert refused.returncode == 2 and "holds a run with another" in refused.stderr and name in refused.stderr
+    with caplog.at_level("INFO"):
+        distil(load(SFTArguments, ["--config", SFT, *keys, "--max_steps", "3"]), 0.0)
+    assert "going on from" in caplog.text and "checkpoint-2" in caplog.text
+    assert json.loads((tmp_path / "student/manifest.json").read_text())["steps"] == 3
+    with pytest.raises(UserError, match=r"holds a run with another beta \(beta was 1.0, is 0.5\)"):
+        distil(load(SFTArguments, ["--config", SFT, *keys, "--beta", "0.5"]), 0.0)
 
 
-@pytest.fixture
-def lora_policy(tmp_path):
+def leave_policy(folder):
     """A teacher as `grpo` leaves it: an adapter, with the tokenizer beside it."""
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    folder = tmp_path / "lora"
     model = AutoModelForCausalLM.from_pretrained(BASE)
     get_peft_model(model, LoraConfig(target_modules="all-linear")).save_pretrained(folder)
     AutoTokenizer.from_pretrained(BASE).save_pretrained(folder)
-    return folder
 
 
 def test_a_teacher_that_cannot_teach_this_student_is_refused_in_one_line(tmp_path):
@@ -62,17 +64,20 @@ def test_a_teacher_that_cannot_teach_this_student_is_refused_in_one_line(tmp_pat
     shutil.copytree(BASE, wide)
     config = json.loads((wide / "config.json").read_text())
     (wide / "config.json").write_text(json.dumps(config | {"vocab_size": config["vocab_size"] + 1}))
+    out = ("--output_dir", str(tmp_path / "out"))
     for words, message in (
-        (("--teacher_model_name_or_path", other), "has another vocabulary than 'recipes/arithmetic/models/student_base'"),
-        (("--teacher_model_name_or_path", wide), "outputs"),
+        (("--teacher_model_name_or_path", str(wide)), "has 21 outputs, 'recipes/arithmetic/models/student_base' has 20"),
         ((), "teacher_model_name_or_path: there is no folder"),
-        (("--teacher_model_name_or_path", BASE, "--max_train_samples", 10), "10 questions do not fill one step of 64"),
+        (("--teacher_model_name_or_path", BASE, "--max_train_samples", "10"), "10 questions do not fill one step of 64"),
     ):
-        done = stage("sft", SFT, *ON_POLICY, "--output_dir", tmp_path / "out", *words)
-        assert done.returncode == 2, done.stderr
-        error = done.stderr.splitlines()[-1]
-        assert error.startswith("error: ") and message in error and "Traceback" not in done.stderr
-        assert not (tmp_path / "out/student").exists()
+        with pytest.raises(UserError, match=message):
+            distil(load(SFTArguments, ["--config", SFT, *ON_POLICY, *out, *words]), 0.0)
+    done = stage("sft", SFT, *ON_POLICY, *out, "--teacher_model_name_or_path", other)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    error = done.stderr.splitlines()[-1]
+    assert error.startswith("error: teacher_model_name_or_path: ")
+    assert "has another vocabulary than 'recipes/arithmetic/models/student_base' (token" in error
+    assert not (tmp_path / "out/student").exists()
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,7 @@ def distil(config: Config, started: float) -> None:
         models.check_model("teacher_model_name_or_path", teacher_name)
         questions = data.load_questions(args, args.dataset_train_split, args.max_train_samples)
 
+    from transformers.integrations import unset_hf_deepspeed_config
     from trl import DistillationConfig, DistillationTrainer, get_peft_config, get_quantization_config
 
     training_args = config.parse_training(DistillationConfig, output_dir=str(run_dir / "student"))
@@ -121,7 +122,11 @@ def distil(config: Config, started: float) -> None:
     with training_args.main_process_first(desc="looking for a checkpoint"):
         checkpoint = resume.checkpoint(student_dir, made_of, training_args.resume_from_checkpoint)
     training_args.model_init_kwargs = models.load_kwargs(model_args) | (training_args.model_init_kwargs or {})
+    # ZeRO-3 splits what is loaded under it, and no adapter can be merged into parts: the trainer splits the merged teacher.
+    unset_hf_deepspeed_config()
     teacher = models.load_model(teacher_name, teacher_args, **(training_args.teacher_model_init_kwargs or {}))
+    if training_args.deepspeed_plugin:
+        training_args.deepspeed_plugin.set_deepspeed_weakref()
     training_args.teacher_model_init_kwargs = None  # TRL wants them only for a teacher that it loads itself
     trainer = DistillationTrainer(
         model=model_args.model_name_or_path,
