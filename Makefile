@@ -1,6 +1,7 @@
 # Every target is a stage or a check; the logic is in the scripts. RECIPE= chooses the folder of recipes/, ARGS= adds keys.
 RECIPE ?= arithmetic
 ARGS ?=
+STUDENTS ?=
 VENV ?= .venv
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
@@ -31,6 +32,9 @@ distill:  ## generate, then sft, then evaluate
 
 compare: install  ## distilled against RL by itself at equal compute, three seeds (arithmetic: about 14 minutes)
 	python recipes/compare.py --recipe $(RECIPE) $(ARGS)
+
+sweep: install  ## STUDENTS="model model ...": each learns the traces of the run; accuracy against size, speed and memory
+	python recipes/sweep.py --recipe $(RECIPE) --students $(STUDENTS) $(ARGS)
 
 base: install  ## makes the two models that recipes/arithmetic ships anew
 	python recipes/arithmetic/base.py

@@ -17,7 +17,7 @@ usage() { sed -n '2,11s/^# \{0,1\}//p' launch.sh; }
 [[ $# -ge 2 ]] || { usage >&2; exit 2; }
 stage=$1 config=$2
 shift 2
-[[ -f recipes/$stage.py ]] || fail "there is no stage '$stage'; there are: $(cd recipes && ls -- *.py | grep -v __init__ | sed 's/\.py$//' | xargs)"
+[[ -f recipes/defaults/$stage.yaml ]] || fail "there is no stage '$stage'; there are: $(cd recipes/defaults && ls -- *.yaml | sed 's/\.yaml$//' | xargs)"
 [[ -f $config ]] || fail "there is no config '$config'; there are: $(ls recipes/*/"$stage".yaml | xargs)"
 
 # CUDA_VISIBLE_DEVICES is honoured by asking torch; without a driver the question costs nothing.

@@ -14,10 +14,10 @@ logger = logging.getLogger(__name__)
 Cost = tuple[float, int]  # seconds and tokens
 
 
-def stage(name: str, recipe: str, output_dir: Path, *keys: object, done: Path) -> None:
+def stage(name: str, recipe: str, output_dir: Path, *keys: object, done: Path | None = None) -> None:
     """Runs `./launch.sh NAME recipes/RECIPE/NAME.yaml --output_dir OUTPUT_DIR KEYS`, unless the manifest `done` says that it has
     been run to its end. What it prints is in `output_dir`/logs/. Raises `UserError` with its last line if it fails."""
-    if manifest.read(done).get("status") == "finished":
+    if done and manifest.read(done).get("status") == "finished":
         return
     words = ["./launch.sh", name, f"recipes/{recipe}/{name}.yaml", "--output_dir", str(output_dir), *map(str, keys)]
     log, started = output_dir / "logs" / f"{name}.txt", time.time()
