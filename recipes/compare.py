@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from recipes.core import jsonl, manifest
-from recipes.core.config import ROOT, UserError, read_yaml
+from recipes.core.config import read_yaml
 from recipes.core.stage import run
-from recipes.core.stages import Cost, drawing_cost, one_thread_each, stage, training_cost
+from recipes.core.stages import Cost, drawing_cost, one_thread_each, recipe_folder, stage, training_cost
 
 logger = logging.getLogger(__name__)
 
@@ -34,22 +34,21 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="stages side by side; 1 where they share one GPU")
     parser.add_argument("--output_dir", type=Path, help="default: outputs/<recipe>/compare")
     args = parser.parse_args()
-    if not (ROOT / "recipes" / args.recipe / "sft.yaml").is_file():
-        raise UserError(f"--recipe: there is no folder recipes/{args.recipe} with the four YAMLs")
-    out = (args.output_dir or Path("outputs") / args.recipe / "compare").absolute()
+    recipe = recipe_folder(args.recipe)
+    out = (args.output_dir or Path("outputs") / recipe.name / "compare").absolute()
     one_thread_each(args.jobs)
     folders = {seed: out / f"seed{seed}" for seed in args.seeds}
     with ThreadPoolExecutor(args.jobs) as pool:
-        taught = {seed: pool.submit(teach, args.recipe, folder, seed) for seed, folder in folders.items()}
+        taught = {seed: pool.submit(teach, recipe, folder, seed) for seed, folder in folders.items()}
         others = []
         for seed, folder in folders.items():
             seconds = taught[seed].result()
-            others.append(pool.submit(rl_alone, args.recipe, folder, seed, sum(seconds.values())))
-            others.append(pool.submit(then_rl, args.recipe, folder, seed, seconds["sft"] / 2))
+            others.append(pool.submit(rl_alone, recipe, folder, seed, sum(seconds.values())))
+            others.append(pool.submit(then_rl, recipe, folder, seed, seconds["sft"] / 2))
         for one in others:
             one.result()
-        list(pool.map(lambda seed: evaluate(args.recipe, folders[seed], seed), args.seeds))
-    document = {"recipe": args.recipe, "seeds": args.seeds, "arms": summarise(folders)}
+        list(pool.map(lambda seed: evaluate(recipe, folders[seed], seed), args.seeds))
+    document = {"recipe": recipe.name, "seeds": args.seeds, "arms": summarise(folders)}
     jsonl.write_document(out / "compare.json", document | {"git_commit": manifest.git_commit()})
     text = table(document["arms"])
     (out / "compare.md").write_text(text, encoding="utf-8")
@@ -58,7 +57,7 @@ def main() -> None:
     logger.info("compare: left %s/compare.json, compare.md and compare.png", out)
 
 
-def teach(recipe: str, folder: Path, seed: int) -> dict[str, float]:
+def teach(recipe: Path, folder: Path, seed: int) -> dict[str, float]:
     """The teacher, its traces and the student that learns them; the seconds of each."""
     stage("grpo", recipe, folder, "--seed", seed, done=folder / "policy/manifest.json")
     stage("generate", recipe, folder, "--seed", seed, done=folder / "traces.manifest.json")
@@ -74,27 +73,27 @@ def teaching_costs(folder: Path) -> dict[str, Cost]:
     }
 
 
-def rl_alone(recipe: str, folder: Path, seed: int, seconds: float) -> None:
-    student = read_yaml(ROOT / "recipes" / recipe / "sft.yaml")["model_name_or_path"]
+def rl_alone(recipe: Path, folder: Path, seed: int, seconds: float) -> None:
+    student = read_yaml(recipe / "sft.yaml")["model_name_or_path"]
     rl(recipe, folder / "rl_alone", seed, student, seconds)
 
 
-def then_rl(recipe: str, folder: Path, seed: int, seconds: float) -> None:
+def then_rl(recipe: Path, folder: Path, seed: int, seconds: float) -> None:
     """Half of the epochs on the traces, and RL in the seconds of the other half."""
-    epochs = float(read_yaml(ROOT / "recipes" / recipe / "sft.yaml")["num_train_epochs"]) / 2
+    epochs = float(read_yaml(recipe / "sft.yaml")["num_train_epochs"]) / 2
     keys = ("--seed", seed, "--traces", folder / "traces.jsonl", "--num_train_epochs", epochs)
     stage("sft", recipe, folder / "then_rl", *keys, done=folder / "then_rl/student/manifest.json")
     rl(recipe, folder / "then_rl", seed, folder / "then_rl/student", seconds)
 
 
-def rl(recipe: str, folder: Path, seed: int, model: object, seconds: float) -> None:
+def rl(recipe: Path, folder: Path, seed: int, model: object, seconds: float) -> None:
     keys: tuple[object, ...] = ("--seed", seed, "--model_name_or_path", model, "--max_seconds", round(seconds, 1))
     keys += ("--max_steps", 10**6, "--save_strategy", "no")  # a run that is measured by the clock is not resumed
     stage("grpo", recipe, folder, *keys, done=folder / "policy/manifest.json")
 
 
-def evaluate(recipe: str, folder: Path, seed: int) -> None:
-    student = read_yaml(ROOT / "recipes" / recipe / "sft.yaml")["model_name_or_path"]
+def evaluate(recipe: Path, folder: Path, seed: int) -> None:
+    student = read_yaml(recipe / "sft.yaml")["model_name_or_path"]
     models = (f"student_base={student}", f"rl_alone={folder}/rl_alone/policy", f"distilled={folder}/student",
               f"distilled_then_rl={folder}/then_rl/policy", f"teacher={folder}/policy")  # fmt: skip
     stage("evaluate", recipe, folder, "--seed", seed, "--eval_sets", "[]", "--models", *models,

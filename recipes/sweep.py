@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from recipes.core import manifest, models
-from recipes.core.config import ROOT, UserError
+from recipes.core.config import UserError
 from recipes.core.stage import run
-from recipes.core.stages import stage
+from recipes.core.stages import recipe_folder, stage
 from recipes.core.tables import interval, markdown, millions, share
 
 logger = logging.getLogger(__name__)
@@ -27,20 +27,19 @@ def main() -> None:
     parser.add_argument("--students", nargs="+", required=True, help="base models: folders or hub ids")
     parser.add_argument("--output_dir", type=Path, help="of the run whose traces are learnt; default: outputs/<recipe>")
     args, keys = parser.parse_known_args()  # the rest are keys of `sft`, for every student
-    if not (ROOT / "recipes" / args.recipe / "sft.yaml").is_file():
-        raise UserError(f"--recipe: there is no folder recipes/{args.recipe} with the four YAMLs")
-    run_dir = (args.output_dir or Path("outputs") / args.recipe).absolute()
+    recipe = recipe_folder(args.recipe)
+    run_dir = (args.output_dir or Path("outputs") / recipe.name).absolute()
     traces, out = run_dir / "traces.jsonl", run_dir / "sweep"
     if not traces.is_file():
-        raise UserError(f"there is no file {traces}; run `make generate RECIPE={args.recipe}` first")
+        raise UserError(f"there is no file {traces}; run `make generate RECIPE={recipe.name}` first")
     students = {Path(model).name: models.check_model("--students", model) for model in args.students}
     if len(students) < len(args.students):
         raise UserError("--students: two of them have the same name")
     for name, model in students.items():
         words = ("--traces", traces, "--model_name_or_path", model, *keys)
-        stage("sft", args.recipe, out / name, *words, done=out / name / "student/manifest.json")
+        stage("sft", recipe, out / name, *words, done=out / name / "student/manifest.json")
     entries = [f"{name}={out / name / 'student'}" for name in students]
-    stage("evaluate", args.recipe, out, "--models", *entries)
+    stage("evaluate", recipe, out, "--models", *entries)
     rows = measured(out, list(students))
     text = table(rows)
     (out / "sweep.md").write_text(text, encoding="utf-8")

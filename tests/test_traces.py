@@ -36,7 +36,7 @@ def test_each_step_of_the_funnel_takes_out_what_it_is_for():
     traces, funnel = kept(rows, [LONG.upper()], max_trace_tokens=16 + 7, trace_language="en")
     assert traces == [("a", 0), ("f", 0)]
     assert funnel == {"generated": 10, "finished": 9, "right": 7, "well_formed": 6, "short_enough": 6, "not_repetitive": 5,
-                      "in_language": 4, "not_held_out": 3, "unique": 2, "kept": 2}  # fmt: skip
+                      "in_language": 4, "not_held_out": 3, "unique": 2, "chosen": 2, "kept": 2}  # fmt: skip
     assert kept(rows, max_trace_tokens=10)[1]["short_enough"] == 4
 
 
@@ -71,9 +71,21 @@ def test_a_random_choice_is_the_same_each_time():
     assert len(set(first)) == 3
 
 
+@pytest.mark.parametrize(("share", "short", "long"), [(0.8, 5, 1), (0.5, 5, 5), (1.0, 5, 0), (0.0, 0, 5)])
+def test_short_and_long_traces_are_mixed_as_asked_and_as_many_as_can_be(share, short, long):
+    rows = [generation(str(n), tokens=10 + n) for n in range(10)]
+    traces, funnel = kept(rows, short_share=share)
+    places = [int(key) for key, _ in traces]
+    assert places == sorted(places) and funnel["chosen"] == 10
+    assert (sum(n < 5 for n in places), sum(n >= 5 for n in places)) == (short, long)
+    assert kept(rows, short_share=share)[0] == traces
+
+
 def test_what_cannot_be_chosen_is_refused():
     with pytest.raises(ValueError, match="write one of first, shortest, random, diverse"):
         TraceArguments(trace_choice="best")
+    with pytest.raises(ValueError, match="write a share"):
+        TraceArguments(short_share=4)
     with pytest.raises(ValueError, match="write 1 or more"):
         TraceArguments(max_traces=0)
     with pytest.raises(UserError, match=r"no generation can be kept \(2 generated, 0 finished"):

@@ -14,12 +14,20 @@ logger = logging.getLogger(__name__)
 Cost = tuple[float, int]  # seconds and tokens
 
 
-def stage(name: str, recipe: str, output_dir: Path, *keys: object, done: Path | None = None) -> None:
-    """Runs `./launch.sh NAME recipes/RECIPE/NAME.yaml --output_dir OUTPUT_DIR KEYS`, unless the manifest `done` says that it has
+def recipe_folder(recipe: str) -> Path:
+    """The folder with the four YAMLs: a name in recipes/, or a path. Raises `UserError` if there is none."""
+    folder = Path(recipe) if Path(recipe).is_dir() else ROOT / "recipes" / recipe
+    if not (folder / "sft.yaml").is_file():
+        raise UserError(f"--recipe: there is no recipe {recipe!r}; write the name of a folder in recipes/, or a path")
+    return folder
+
+
+def stage(name: str, recipe: Path, output_dir: Path, *keys: object, done: Path | None = None) -> None:
+    """Runs `./launch.sh NAME RECIPE/NAME.yaml --output_dir OUTPUT_DIR KEYS`, unless the manifest `done` says that it has
     been run to its end. What it prints is in `output_dir`/logs/. Raises `UserError` with its last line if it fails."""
     if done and manifest.read(done).get("status") == "finished":
         return
-    words = ["./launch.sh", name, f"recipes/{recipe}/{name}.yaml", "--output_dir", str(output_dir), *map(str, keys)]
+    words = ["./launch.sh", name, str(recipe / f"{name}.yaml"), "--output_dir", str(output_dir), *map(str, keys)]
     log, started = output_dir / "logs" / f"{name}.txt", time.time()
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w", encoding="utf-8") as file:

@@ -23,6 +23,9 @@ class TraceArguments:
     max_traces: int | None = field(default=None, metadata={"help": "At most so many traces a question."})
     trace_choice: str = field(default="first", metadata={"help": f"Which ones: {', '.join(CHOICES)}."})
     max_trace_tokens: int | None = field(default=None, metadata={"help": "Leave out longer ones; small students want short ones."})
+    short_share: float | None = field(
+        default=None, metadata={"help": "Share of the shorter half among the traces: a mix for small students, such as 0.8."}
+    )
     max_repetition: float = field(default=0.5, metadata={"help": "Leave out traces that repeat more than this share of 4-grams."})
     trace_language: str | None = field(default=None, metadata={"help": "Leave out traces in other languages, such as `en`."})
     decontaminate: bool = field(default=True, metadata={"help": "Leave out questions that are in the held-out split, too."})
@@ -32,6 +35,8 @@ class TraceArguments:
             raise ValueError(f"trace_choice is {self.trace_choice!r}; write one of {', '.join(CHOICES)}")
         if self.max_traces is not None and self.max_traces < 1:
             raise ValueError(f"max_traces is {self.max_traces}; write 1 or more, or null for all")
+        if self.short_share is not None and not 0 <= self.short_share <= 1:
+            raise ValueError(f"short_share is {self.short_share}; write a share from 0 to 1, or null for all traces")
 
 
 def select(rows: Sequence[Row], args: TraceArguments, held_out: Iterable[str], seed: int) -> tuple[list[Row], dict[str, int]]:
@@ -64,8 +69,10 @@ def select(rows: Sequence[Row], args: TraceArguments, held_out: Iterable[str], s
     unique = {key: _unique(samples) for key, samples in questions.items()}
     funnel["unique"] = sum(map(len, unique.values()))
     chosen = [row for key, samples in unique.items() for row in _choose(samples, args, random.Random(f"{seed} {key}"))]
-    funnel["kept"] = len(chosen)
-    return chosen, funnel
+    funnel["chosen"] = len(chosen)
+    mixed = chosen if args.short_share is None else _mix(chosen, args.short_share, random.Random(seed))
+    funnel["kept"] = len(mixed)
+    return mixed, funnel
 
 
 def check(file: Any, funnel: dict[str, int]) -> None:
@@ -94,6 +101,19 @@ def _choose(samples: list[Row], args: TraceArguments, rng: random.Random) -> lis
                 chosen.append(min(rest, key=lambda row: max(_likeness(row, other) for other in chosen)))
             return chosen
     return samples[:most]
+
+
+def _mix(rows: list[Row], short_share: float, rng: random.Random) -> list[Row]:
+    """As many rows as can be, `short_share` of them no longer than the median. Small students learn more from mostly short traces
+    with some long ones than from either alone (arXiv 2502.12143, which takes four to one)."""
+    if not rows:
+        return rows
+    median = sorted(row["tokens"] for row in rows)[(len(rows) - 1) // 2]
+    halves = [[i for i, row in enumerate(rows) if (row["tokens"] <= median) == short] for short in (True, False)]
+    shares = (short_share, 1 - short_share)
+    total = min(len(half) / share for half, share in zip(halves, shares, strict=True) if share)
+    places = sorted(i for half, share in zip(halves, shares, strict=True) for i in rng.sample(half, round(total * share)))
+    return [rows[i] for i in places]
 
 
 def _unique(samples: list[Row]) -> list[Row]:
