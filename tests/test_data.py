@@ -1,13 +1,14 @@
 """Questions from everywhere, and one clear line where there are none."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from datasets import Dataset, DatasetDict
 
 from recipes.arithmetic.dataset import products
 from recipes.core.config import UserError
-from recipes.core.data import DataArguments, drop_long_prompts, load_questions
+from recipes.core.data import DataArguments, EvaluationArguments, drop_long_prompts, evaluation_sets, load_questions
 from recipes.core.prompts import R1_ZERO, completion_prefix, load_tokenizer, render
 from tests.conftest import ROOT
 
@@ -157,3 +158,33 @@ def test_a_template_that_opens_the_think_block_is_noticed(tmp_path):
 def test_the_token_that_ends_a_turn_becomes_the_end_of_sequence_token(tmp_path):
     (tmp_path / "t.jinja").write_text("{% for m in messages %}{{ m.content }}<pad>{% endfor %}")  # any special token but <eos>
     assert load_tokenizer(SHIPPED, str(tmp_path / "t.jinja")).eos_token == "<pad>"
+
+
+def test_more_sets_say_only_how_they_differ_from_the_held_out_one():
+    args = EvaluationArguments(dataset_name="a", answer_pattern="(.)", max_eval_samples=9)
+    assert evaluation_sets(args, "evaluate.yaml") == {"held_out": args}
+    sets = evaluation_sets(
+        replace(args, eval_sets="[{name: train, dataset_test_split: train, max_eval_samples: 5}]"), "evaluate.yaml"
+    )
+    assert list(sets) == ["held_out", "train"]
+    train = sets["train"]
+    assert (train.dataset_name, train.answer_pattern, train.dataset_test_split, train.max_eval_samples) == ("a", "(.)", "train", 5)
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ("{name: train}", "`eval_sets` must be a list"),
+        ("[train]", "this is 'train'"),
+        ("[{dataset_name: b}]", "this is {'dataset_name': 'b'}"),
+        ("[{name: held_out}]", "this is {'name': 'held_out'}"),  # taken
+        ("[{name: ../up}]", "this is {'name': '../up'}"),  # it names a folder
+        ("[{name: ..}]", "this is {'name': '..'}"),
+        ("[{name: b, dataset_nam: b}]", "unknown key `dataset_nam`; did you mean `dataset_name`?"),
+        ("[{name: b", "`eval_sets` is not valid YAML"),
+    ],
+)
+def test_a_set_that_makes_no_sense_is_refused(entries, message):
+    with pytest.raises(UserError) as error:
+        evaluation_sets(EvaluationArguments(dataset_name="a", eval_sets=entries), "evaluate.yaml")
+    assert message in str(error.value) and str(error.value).startswith("evaluate.yaml")

@@ -95,6 +95,23 @@ def test_what_fails_is_tried_again_then_counted_and_never_written_as_an_answer(t
     assert jsonl.read(tmp_path / "out/generations.jsonl") == rows
 
 
+def test_a_model_behind_an_endpoint_is_evaluated_like_any_other_and_what_it_fails_to_answer_is_no_wrong_answer(tmp_path, url):
+    questions = ["fine", "once 429", "cut", "always 500", "no choice"]
+    (tmp_path / "test.jsonl").write_text("".join(json.dumps({"question": q, "answer": "7"}) + "\n" for q in questions))
+    words = ("--output_dir", tmp_path, "--dataset_name", tmp_path / "test.jsonl", "--dataset_test_split", "train", "--retries", 1,
+             "--eval_sets", "[]", "--models", "student_base=recipes/arithmetic/models/student_base")  # fmt: skip
+    done = stage("evaluate", "recipes/arithmetic/evaluate.yaml", *words, f"big={url}#big-teacher", "--greedy")
+    assert done.returncode == 0, done.stderr
+    assert "2 of 5 requests failed and are left out" in done.stderr
+    scores = json.loads((tmp_path / "scores.json").read_text())["held_out"]
+    big = scores["models"]["big"]
+    assert (big["n"], big["accuracy"], big["greedy_accuracy"], big["cut_off"]) == (3, 1.0, 1.0, pytest.approx(1 / 3))
+    assert scores["paired"]["big - student_base"]["n"] == 3  # the questions that both answered
+    assert scores["models"]["student_base"]["n"] == 5
+    done = stage("evaluate", "recipes/arithmetic/evaluate.yaml", *words[:-1], f"big={url}")
+    assert done.returncode == 2 and f"write name={url}#model" in done.stderr
+
+
 def test_a_refused_key_stops_at_once(tmp_path, url):
     done = generate(tmp_path, url, ["refused"])
     assert done.returncode == 2

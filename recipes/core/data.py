@@ -65,7 +65,7 @@ def evaluation_sets(args: EvaluationArguments, source: str) -> dict[str, Evaluat
     known = {f.name for f in fields(DataArguments)}
     sets = {"held_out": args}
     for entry in parse_list("eval_sets", args.eval_sets, source):
-        if not isinstance(entry, dict) or not re.fullmatch(r"[\w.-]+", str(entry.get("name"))) or entry["name"] in sets:
+        if not isinstance(entry, dict) or not re.fullmatch(r"\w[\w.-]*", str(entry.get("name", ""))) or entry["name"] in sets:
             raise UserError(f"{source}: `eval_sets`: an entry is `{{name: a new word, and keys of the data}}`, this is {entry!r}")
         for key in entry.keys() - {"name"}:
             check_key(key, known, f"{source}, `eval_sets`")
