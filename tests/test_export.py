@@ -76,7 +76,7 @@ def ours(model: Path, held_out: list[str]) -> list[str]:
     tokenizer = prompts.load_tokenizer(model)
     loaded = models.load_model(model, SimpleNamespace(dtype="float32", model_revision="main", attn_implementation=None))
     texts = [prompts.render(tokenizer, asked(question)) for question in held_out]
-    return [one.text for one in sample(loaded, tokenizer, texts, SamplingArguments(temperature=0, max_completion_length=72), 0)]
+    return [one.text for one in sample(loaded, tokenizer, texts, SamplingArguments(1, 72, temperature=0.0), 0)]
 
 
 def held_out(count: int) -> list[str]:

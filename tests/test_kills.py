@@ -22,7 +22,12 @@ def killed(command: list[object], when: Path, lines: int, pause: float = 0.0, ho
     """Starts a command, and kills it and all that it has started once a file has so many lines and a pause is over; returns what
     it said."""
     process = subprocess.Popen(
-        [str(word) for word in command], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        [str(word) for word in command],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a test run in the background ignores it, and all below
     )
     deadline = time.time() + 120
     while time.time() < deadline and process.poll() is None:
