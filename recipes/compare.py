@@ -24,6 +24,7 @@ from recipes.core.stages import Cost, drawing_cost, one_thread_each, recipe_fold
 logger = logging.getLogger(__name__)
 
 _T = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)  # Student's t, 97.5 %, for 2 to 10 seeds
+ANEW = ("--save_strategy", "no")  # what is measured by the clock is done in one piece: killed, it starts anew
 ARMS = ("student_base", "rl_alone", "distilled", "distilled_then_rl")
 
 
@@ -31,14 +32,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipe", default="arithmetic")
     parser.add_argument("--seeds", type=int, nargs="+", default=[42, 1, 2])
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="stages side by side; 1 where they share one GPU")
+    parser.add_argument("--jobs", type=int, help="stages side by side; default: one a core, and one at all on a GPU")
     parser.add_argument("--output_dir", type=Path, help="default: outputs/<recipe>/compare")
     args = parser.parse_args()
     recipe = recipe_folder(args.recipe)
     out = (args.output_dir or Path("outputs") / recipe.name / "compare").absolute()
-    one_thread_each(args.jobs)
+    jobs = args.jobs or (1 if Path("/dev/nvidiactl").exists() else min(len(args.seeds), os.cpu_count() or 1))
+    one_thread_each(jobs)
     folders = {seed: out / f"seed{seed}" for seed in args.seeds}
-    with ThreadPoolExecutor(args.jobs) as pool:
+    with ThreadPoolExecutor(jobs) as pool:
         taught = {seed: pool.submit(teach, recipe, folder, seed) for seed, folder in folders.items()}
         others = []
         for seed, folder in folders.items():
@@ -59,9 +61,13 @@ def main() -> None:
 
 def teach(recipe: Path, folder: Path, seed: int) -> dict[str, float]:
     """The teacher, its traces and the student that learns them; the seconds of each."""
-    stage("grpo", recipe, folder, "--seed", seed, done=folder / "policy/manifest.json")
+    keys = ("--seed", seed, *ANEW)
+    stage("grpo", recipe, folder, *keys, done=folder / "policy/manifest.json")
+    if manifest.read(folder / "traces.manifest.json").get("status") != "finished":
+        for file in folder.glob("generations.*"):
+            file.unlink()
     stage("generate", recipe, folder, "--seed", seed, done=folder / "traces.manifest.json")
-    stage("sft", recipe, folder, "--seed", seed, done=folder / "student/manifest.json")
+    stage("sft", recipe, folder, *keys, done=folder / "student/manifest.json")
     return {name: seconds for name, (seconds, _) in teaching_costs(folder).items()}
 
 
@@ -81,14 +87,14 @@ def rl_alone(recipe: Path, folder: Path, seed: int, seconds: float) -> None:
 def then_rl(recipe: Path, folder: Path, seed: int, seconds: float) -> None:
     """Half of the epochs on the traces, and RL in the seconds of the other half."""
     epochs = float(read_yaml(recipe / "sft.yaml")["num_train_epochs"]) / 2
-    keys = ("--seed", seed, "--traces", folder / "traces.jsonl", "--num_train_epochs", epochs)
+    keys = ("--seed", seed, *ANEW, "--traces", folder / "traces.jsonl", "--num_train_epochs", epochs)
     stage("sft", recipe, folder / "then_rl", *keys, done=folder / "then_rl/student/manifest.json")
     rl(recipe, folder / "then_rl", seed, folder / "then_rl/student", seconds)
 
 
 def rl(recipe: Path, folder: Path, seed: int, model: object, seconds: float) -> None:
     keys: tuple[object, ...] = ("--seed", seed, "--model_name_or_path", model, "--max_seconds", round(seconds, 1))
-    keys += ("--max_steps", 10**6, "--save_strategy", "no")  # a run that is measured by the clock is not resumed
+    keys += ("--max_steps", 10**6, *ANEW)
     stage("grpo", recipe, folder, *keys, done=folder / "policy/manifest.json")
 
 

@@ -71,10 +71,10 @@ def main() -> None:
     run_dir = config.output_dir(stage)
     chosen = choose_models(args.models, model_args.model_name_or_path, run_dir)
     rewards.named(args.verdict)  # whether there is one is known now
-    sets = {
-        name: data.load_questions(one, one.dataset_test_split, one.max_eval_samples)
-        for name, one in data.evaluation_sets(args, config.source).items()
-    }
+    asked = data.evaluation_sets(args, config.source)
+    sets = {name: data.load_questions(one, one.dataset_test_split, one.max_eval_samples) for name, one in asked.items()}
+    for name, questions in sets.items():  # before a model's tokenizer leaves out long ones: models are compared by these keys
+        sets[name] = questions.add_column("key", [f"{index:06d}" for index in range(len(questions))])
 
     from accelerate import PartialState
 
@@ -93,14 +93,14 @@ def main() -> None:
         for name, questions in sets.items():
             made_of = {"config": settings, "inputs": {"dataset": inputs[name], "model": hashes[model]}, "model": dict(about)}
             file = run_dir / "completions" / name / f"{model}.jsonl"
-            rows, speed = answers(teacher, questions, args, sampling, file, stage.seed, made_of)
+            rows, speed = answers(teacher, questions, asked[name], sampling, file, stage.seed, made_of)
             accuracies[name][model] = scores.question_accuracy(rows)
             summaries[name][model] = scores.summary(rows, stage.seed) | about
             speeds[name][model] = speed
             if args.greedy:
                 once = replace(sampling, temperature=0.0, num_generations=1)
                 made_of["config"] = made_of["config"] | {"temperature": 0.0, "num_generations": 1}
-                rows, _ = answers(teacher, questions, args, once, file.with_suffix(".greedy.jsonl"), stage.seed, made_of)
+                rows, _ = answers(teacher, questions, asked[name], once, file.with_suffix(".greedy.jsonl"), stage.seed, made_of)
                 summaries[name][model]["greedy_accuracy"] = scores.summary(rows, stage.seed)["accuracy"]
         del teacher  # the next model takes its memory
     if not is_main:
@@ -130,6 +130,8 @@ def choose_models(entries: list[str] | None, single: str | None, run_dir: Path) 
     chosen = {}
     for entry in entries:
         name, given, path = entry.partition("=")
+        if not name or name in chosen:
+            raise UserError(f"models: {entry!r} needs a name of its own, as in name={path or 'some/folder'}")
         if path.startswith(("http://", "https://")):
             if not path.partition("#")[2]:
                 raise UserError(f"models: {entry!r} names no model; write name={path}#model")
@@ -168,6 +170,8 @@ def answers(
     if isinstance(teacher, LocalTeacher):
         questions = data.drop_long_prompts(questions, teacher.tokenizer, args.max_prompt_length)
         made_of["model"]["first_prompt"] = prompts.render(teacher.tokenizer, questions[0]["prompt"])
+    else:
+        made_of["model"]["first_prompt"] = questions[0]["prompt"]
     before = manifest.read(about).get("drawn", {})
     with state.main_process_first():
         if state.is_main_process:
@@ -179,8 +183,7 @@ def answers(
             jsonl.keep(file, lambda row: True)
     verdict = rewards.named(args.verdict)
     judges: dict[str, rewards.Reward] = {"verdict": verdict, "lenient": Lenient(verdict), "format": rewards.named("format")}
-    keys = [f"{index:06d}" for index in range(len(questions))]
-    wanted = Drawing(questions, keys, sampling, judges, file, seed, args.batch_size)
+    wanted = Drawing(questions, questions["key"], sampling, judges, file, seed, args.batch_size)
     rows, drawn = draw(teacher, wanted, f"evaluate {file.stem} on {file.parent.name}")
     if state.is_main_process:
         manifest.write(about, "evaluate", made_of, began, status="finished", drawn=drawn or before)

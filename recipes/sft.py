@@ -37,7 +37,7 @@ class SFTArguments(ScriptArguments, on_policy.MethodArguments):
 
     traces: str | None = field(default=None, metadata={"help": "File that `generate` left. Default: traces.jsonl of the run."})
     max_train_samples: int | None = field(default=None, metadata={"help": "Use only the first so many traces."})
-    held_out_traces: float = field(default=0.02, metadata={"help": "Share of the questions whose traces only measure the loss."})
+    held_out_traces: float = field(default=0.0, metadata={"help": "Share of the questions whose traces only measure the loss."})
     chat_template: str | None = field(
         default=None, metadata={"help": "Path of a Jinja file. Default: the tokenizer's own, else r1_zero.jinja."}
     )
@@ -68,7 +68,7 @@ def main() -> None:
     tokenizer.padding_side = "right"
     traces = drop_long_traces(rows, tokenizer, training_args.max_length)
     traces = traces.shuffle(seed=training_args.seed)  # transformers' sampler that sorts micro-batches has a seed of its own
-    traces, held_out = hold_out(traces, args.held_out_traces if training_args.eval_strategy != "no" else 0.0)
+    traces, held_out = hold_out(traces, args.held_out_traces)
     if held_out is None:
         training_args.eval_strategy = "no"
     student_dir = Path(training_args.output_dir)
@@ -122,7 +122,7 @@ def hold_out(traces: "Dataset", share: float) -> tuple["Dataset", "Dataset | Non
         raise UserError(f"held_out_traces is {share}; write a share of the questions, from 0 to below 1")
     if not share or len(questions) == 1:
         return traces, None
-    chosen = set(questions[: max(1, round(share * len(questions)))])
+    chosen = set(questions[: min(max(1, round(share * len(questions))), len(questions) - 1)])
     places: tuple[list[int], list[int]] = ([], [])
     for place, key in enumerate(keys):
         places[key in chosen].append(place)

@@ -15,7 +15,7 @@ from typing import Any
 from recipes.core import manifest, models
 from recipes.core.config import UserError
 from recipes.core.stage import run
-from recipes.core.stages import recipe_folder, stage
+from recipes.core.stages import recipe_folder, stage, training_cost
 from recipes.core.tables import interval, markdown, millions, share
 
 logger = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ def main() -> None:
     if len(students) < len(args.students):
         raise UserError("--students: two of them have the same name")
     for name, model in students.items():
-        words = ("--traces", traces, "--model_name_or_path", model, *keys)
+        words = ("--traces", traces, "--model_name_or_path", model, "--save_strategy", "no", *keys)
         stage("sft", recipe, out / name, *words, done=out / name / "student/manifest.json")
     entries = [f"{name}={out / name / 'student'}" for name in students]
     stage("evaluate", recipe, out, "--models", *entries)
@@ -55,9 +55,8 @@ def measured(out: Path, names: list[str]) -> dict[str, dict[str, Any]]:
     rows = {}
     for name in sorted(names, key=lambda name: scores[name]["parameters"]):
         drawn = manifest.read(out / f"completions/held_out/{name}.manifest.json")["drawn"]
-        logs = manifest.read(out / name / "student/trainer_state.json")["log_history"]
-        cost = {"seconds": drawn["seconds_per_completion"], "train_seconds": logs[-1]["train_runtime"]}
-        rows[name] = scores[name] | cost
+        seconds, _ = training_cost(out / name / "student")
+        rows[name] = scores[name] | {"seconds": drawn["seconds_per_completion"], "train_seconds": seconds}
     return rows
 
 

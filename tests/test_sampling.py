@@ -61,6 +61,19 @@ def test_models_with_other_caches_lose_nothing_when_rows_leave(kind, base):
     assert [one.text for one in ours] == [text for text in expected for _ in range(2)]
 
 
+def test_a_model_without_a_cache_of_keys_and_values_is_sampled_by_generate_itself(base):
+    from transformers import MambaConfig, MambaForCausalLM
+
+    tokenizer = base[1]
+    set_seed(0)
+    special = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id, "bos_token_id": None}
+    config = MambaConfig(vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=2, state_size=4, **special)
+    model = MambaForCausalLM(config).eval()
+    ours = sample(model, tokenizer, ["12*3+4=", "98*7+6="], SamplingArguments(2, 8, temperature=0.0), seed=1)
+    expected = plain(model, tokenizer, ["12*3+4=", "98*7+6="], 8)
+    assert [one.text for one in ours] == [text for text in expected for _ in range(2)]
+
+
 def test_sampled_tokens_follow_the_models_distribution_and_the_seed(base):
     model, tokenizer = base
     args = SamplingArguments(4000, 1, temperature=0.7, top_k=5)

@@ -37,6 +37,8 @@ class Endpoint(BaseHTTPRequestHandler):
         message = {"role": "assistant", "content": "<think>so</think><answer>7</answer>"}
         if question == "reasons apart":
             message = {"role": "assistant", "reasoning_content": "6+1", "content": "It is 7."}
+        if question == "cut":  # while it thought
+            message = {"role": "assistant", "reasoning_content": "6+", "content": None}
         choices = [{"index": 0, "finish_reason": "length" if question == "cut" else "stop", "message": message}]
         reply = {"id": "1", "object": "chat.completion", "created": 0, "model": body["model"],
                  "choices": [] if question == "no choice" else choices,
@@ -105,7 +107,12 @@ def test_a_model_behind_an_endpoint_is_evaluated_like_any_other_and_what_it_fail
     assert "2 of 5 requests failed and are left out" in done.stderr
     scores = json.loads((tmp_path / "scores.json").read_text())["held_out"]
     big = scores["models"]["big"]
-    assert (big["n"], big["accuracy"], big["greedy_accuracy"], big["cut_off"]) == (3, 1.0, 1.0, pytest.approx(1 / 3))
+    assert (big["n"], big["accuracy"], big["greedy_accuracy"], big["cut_off"]) == (
+        3,
+        pytest.approx(2 / 3),
+        pytest.approx(2 / 3),
+        pytest.approx(1 / 3),
+    )
     assert scores["paired"]["big - student_base"]["n"] == 3  # the questions that both answered
     assert scores["models"]["student_base"]["n"] == 5
     done = stage("evaluate", "recipes/arithmetic/evaluate.yaml", *words[:-1], f"big={url}")

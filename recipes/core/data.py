@@ -13,7 +13,7 @@ import logging
 import re
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from trl import ScriptArguments
 
@@ -56,13 +56,16 @@ class EvaluationArguments(DataArguments):
     )
 
 
-def evaluation_sets(args: EvaluationArguments, source: str) -> dict[str, EvaluationArguments]:
+Evaluation = TypeVar("Evaluation", bound=EvaluationArguments)
+
+
+def evaluation_sets(args: Evaluation, source: str) -> dict[str, Evaluation]:
     """The arguments of each set of questions for evaluation, by name; the first is `held_out`.
 
     An entry of `eval_sets` is, for example, `{name: train, dataset_test_split: train, max_eval_samples: 500}`. Raises `UserError`
     for an entry that says nothing or what no one knows.
     """
-    known = {f.name for f in fields(DataArguments)}
+    known = {f.name for f in fields(DataArguments)} - {"chat_template", "dataset_train_split", "max_train_samples"}
     sets = {"held_out": args}
     for entry in parse_list("eval_sets", args.eval_sets, source):
         if not isinstance(entry, dict) or not re.fullmatch(r"\w[\w.-]*", str(entry.get("name", ""))) or entry["name"] in sets:

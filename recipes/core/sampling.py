@@ -1,5 +1,6 @@
 """Sampling completions from a model on this machine."""
 
+import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -42,11 +43,17 @@ def sample(
     from recipes.core.decoding import leaving
 
     torch.manual_seed(seed)
+    # Mamba and its like have no cache that rows could leave.
+    cached = model.generation_config.use_cache is not False and "past_key_values" in inspect.signature(model.forward).parameters
+    if not cached:
+        prompts = [prompt for prompt in prompts for _ in range(args.num_generations)]
     inputs = tokenizer(prompts, return_tensors="pt", padding=True, add_special_tokens=False).to(model.device)
     ends = _end_ids(model, tokenizer)
     settings: dict[str, Any] = {"do_sample": args.temperature > 0}
     if args.temperature > 0:
         settings |= {"temperature": args.temperature, "top_p": args.top_p, "top_k": args.top_k}
+    if cached:
+        settings |= {"custom_generate": leaving, "samples": args.num_generations}
     with torch.inference_mode():
         generate: Any = model.generate  # transformers' types confuse it with a tensor
         output = generate(
@@ -55,8 +62,6 @@ def sample(
             max_new_tokens=args.max_completion_length,
             eos_token_id=ends,
             pad_token_id=tokenizer.pad_token_id,
-            custom_generate=leaving,
-            samples=args.num_generations,
         )
     completions = []
     for ids in output[:, inputs["input_ids"].shape[1] :].tolist():

@@ -32,6 +32,8 @@ def summary(rows: Sequence[Row], seed: int = 0) -> dict[str, Any]:
         `samples`, and `unjudged`.
     """
     judged = [row for row in rows if row["verdict"] is not None]
+    if not rows:
+        raise UserError("no completion came back, so there is nothing to score; look at the endpoint, and start again")
     if not judged:
         raise UserError("the verdict cannot judge any of the gold answers; look at `answer_pattern` and `verdict`")
     questions = by_question(judged)

@@ -6,8 +6,8 @@ import subprocess
 import time
 from pathlib import Path
 
-from recipes.core import manifest
-from recipes.core.config import ROOT, UserError
+from recipes.core import jsonl, manifest
+from recipes.core.config import ROOT, UserError, read_yaml
 
 logger = logging.getLogger(__name__)
 
@@ -16,7 +16,7 @@ Cost = tuple[float, int]  # seconds and tokens
 
 def recipe_folder(recipe: str) -> Path:
     """The folder with the four YAMLs: a name in recipes/, or a path. Raises `UserError` if there is none."""
-    folder = Path(recipe) if Path(recipe).is_dir() else ROOT / "recipes" / recipe
+    folder = Path(recipe).absolute() if Path(recipe).is_dir() else ROOT / "recipes" / recipe
     if not (folder / "sft.yaml").is_file():
         raise UserError(f"--recipe: there is no recipe {recipe!r}; write the name of a folder in recipes/, or a path")
     return folder
@@ -25,11 +25,15 @@ def recipe_folder(recipe: str) -> Path:
 def stage(name: str, recipe: Path, output_dir: Path, *keys: object, done: Path | None = None) -> None:
     """Runs `./launch.sh NAME RECIPE/NAME.yaml --output_dir OUTPUT_DIR KEYS`, unless the manifest `done` says that it has
     been run to its end. What it prints is in `output_dir`/logs/. Raises `UserError` with its last line if it fails."""
-    if done and manifest.read(done).get("status") == "finished":
-        return
     words = ["./launch.sh", name, str(recipe / f"{name}.yaml"), "--output_dir", str(output_dir), *map(str, keys)]
-    log, started = output_dir / "logs" / f"{name}.txt", time.time()
-    log.parent.mkdir(parents=True, exist_ok=True)
+    log, asked_file, started = output_dir / "logs" / f"{name}.txt", output_dir / "logs" / f"{name}.json", time.time()
+    files = {word: manifest.file_sha256(Path(word)) for word in words[3:] if Path(word).is_file()}
+    asked = {"command": words, "yaml": read_yaml(recipe / f"{name}.yaml"), "files": files}
+    if done and manifest.read(done).get("status") == "finished":
+        if manifest.read(asked_file) != asked:
+            raise UserError(f"{done.parent} is there, but of another command, YAML or file ({asked_file}); remove {output_dir}")
+        return
+    jsonl.write_document(asked_file, asked)
     with log.open("w", encoding="utf-8") as file:
         code = subprocess.run(words, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT).returncode
     if code:
@@ -41,7 +45,9 @@ def stage(name: str, recipe: Path, output_dir: Path, *keys: object, done: Path |
 def training_cost(folder: Path) -> Cost:
     """What a training took, without starting up: seconds, and tokens of prompts and completions."""
     logs = manifest.read(folder / "trainer_state.json")["log_history"]
-    return logs[-1]["train_runtime"], int(max(log.get("num_tokens", 0) for log in logs))
+    # Between two logs tokens are not written down; an evaluation at the end writes the count of all.
+    tokens = max(log.get(key, 0) for log in logs for key in ("num_tokens", "eval_num_tokens"))
+    return logs[-1]["train_runtime"], int(tokens)
 
 
 def drawing_cost(about: Path) -> Cost:

@@ -41,7 +41,7 @@ def of_scores(
         + ([share(s.get("greedy_accuracy"))] if greedy else [])
         + [share(models[name]["accuracy"]) for models in others.values()]
         + [share(s["format"]), share(s["accuracy_given_format"]), f"{s['mean_length']:.1f}", share(s["cut_off"])]
-        + [f"{speeds[name].get('tokens_per_second', 0):.0f}", str(s["n"]), str(s["samples"])]
+        + [f"{speeds[name]['tokens_per_second']:.0f}" if speeds[name] else "-", str(s["n"]), str(s["samples"])]
         for name, s in held_out.items()
     ]
     text = (

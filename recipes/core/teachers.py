@@ -125,15 +125,16 @@ class EndpointTeacher:
                 seed=seed % 2**31,
             )
             choice = reply.choices[0]
-            text, thinking = choice.message.content, getattr(choice.message, "reasoning_content", None)
-            tokens = reply.usage.completion_tokens if reply.usage else len((text or "").split())
+            text = choice.message.content or ""
+            thinking = getattr(choice.message, "reasoning_content", None) or getattr(choice.message, "reasoning", None)
+            tokens = reply.usage.completion_tokens if reply.usage else len(text.split())
         except (openai.AuthenticationError, openai.NotFoundError, openai.PermissionDeniedError) as error:
             raise UserError(f"endpoint {self.url}, model {self.model!r}: {' '.join(str(error).split())[:300]}") from error
         except (openai.OpenAIError, ValueError, IndexError, TypeError, AttributeError) as error:  # also what is no such reply
             logger.warning("the teacher failed: %s", " ".join(repr(error).split())[:200])
             return None
-        if not text:
-            return None
+        if thinking and not text:  # cut off while it thought
+            return Completion(f"<think>{thinking}", tokens, False)
         if thinking:
             text = f"<think>{thinking}</think>\n" + (text if "<answer>" in text else f"<answer>{text}</answer>")
         return Completion(text, tokens, choice.finish_reason == "stop")

@@ -26,8 +26,8 @@ logger = logging.getLogger(__name__)
 class VllmTeacher:
     """A folder with full weights, a folder with a LoRA adapter, or a hub id, in vLLM's offline engine.
 
-    Every sample has a seed of its own, made of the run's seed, the question and the sample's number: it does not depend on the
-    rest of its batch, except for what rounding does to a near tie. A prompt that leaves no room for a whole completion, and a
+    Every sample has a seed of its own, made of the batch's seed, the question and the sample's number: it does not depend on what
+    else is drawn, except for what rounding does to a near tie. A prompt that leaves no room for a whole completion, and a
     model that vLLM cannot load, raise `UserError`.
     """
 
