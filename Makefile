@@ -30,7 +30,7 @@ distill:  ## generate, then sft, then evaluate
 	$(MAKE) --no-print-directory sft
 	$(MAKE) --no-print-directory evaluate
 
-compare: install  ## distilled against RL by itself at equal compute, three seeds (arithmetic: about 14 minutes)
+compare: install  ## distilled against RL by itself at equal compute, three seeds (arithmetic: about 11 minutes)
 	python recipes/compare.py --recipe $(RECIPE) $(ARGS)
 
 sweep: install  ## STUDENTS="model model ...": each learns the traces of the run; accuracy against size, speed and memory

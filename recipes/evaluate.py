@@ -74,7 +74,8 @@ def main() -> None:
     asked = data.evaluation_sets(args, config.source)
     sets = {name: data.load_questions(one, one.dataset_test_split, one.max_eval_samples) for name, one in asked.items()}
     for name, questions in sets.items():  # before a model's tokenizer leaves out long ones: models are compared by these keys
-        sets[name] = questions.add_column("key", [f"{index:06d}" for index in range(len(questions))])
+        numbers = [f"{index:06d}" for index in range(len(questions))]
+        sets[name] = questions.remove_columns([c for c in questions.column_names if c == "key"]).add_column("key", numbers)
 
     from accelerate import PartialState
 

@@ -99,7 +99,7 @@ def test_what_fails_is_tried_again_then_counted_and_never_written_as_an_answer(t
 
 def test_a_model_behind_an_endpoint_is_evaluated_like_any_other_and_what_it_fails_to_answer_is_no_wrong_answer(tmp_path, url):
     questions = ["fine", "once 429", "cut", "always 500", "no choice"]
-    (tmp_path / "test.jsonl").write_text("".join(json.dumps({"question": q, "answer": "7"}) + "\n" for q in questions))
+    (tmp_path / "test.jsonl").write_text("".join(json.dumps({"question": q, "answer": "7", "key": 1}) + "\n" for q in questions))
     words = ("--output_dir", tmp_path, "--dataset_name", tmp_path / "test.jsonl", "--dataset_test_split", "train", "--retries", 1,
              "--eval_sets", "[]", "--models", "student_base=recipes/arithmetic/models/student_base")  # fmt: skip
     done = stage("evaluate", "recipes/arithmetic/evaluate.yaml", *words, f"big={url}#big-teacher", "--greedy")
