@@ -184,7 +184,7 @@ def answers(
             jsonl.keep(file, lambda row: True)
     verdict = rewards.named(args.verdict)
     judges: dict[str, rewards.Reward] = {"verdict": verdict, "lenient": Lenient(verdict), "format": rewards.named("format")}
-    wanted = Drawing(questions, questions["key"], sampling, judges, file, seed, args.batch_size)
+    wanted = Drawing(questions, list(questions["key"]), sampling, judges, file, seed, args.batch_size)
     rows, drawn = draw(teacher, wanted, f"evaluate {file.stem} on {file.parent.name}")
     if state.is_main_process:
         manifest.write(about, "evaluate", made_of, began, status="finished", drawn=drawn or before)
