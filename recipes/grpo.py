@@ -18,6 +18,7 @@ from trl import ModelConfig
 import rewards
 from recipes.core import config as configuration
 from recipes.core import data, jsonl, manifest, models, prompts, resume
+from recipes.core.batch import BatchArguments, check_batch
 from recipes.core.config import StageArguments, UserError
 from recipes.core.stage import run
 
@@ -25,7 +26,7 @@ TRL_REWARDS = ("accuracy_reward", "reasoning_accuracy_reward", "think_format_rew
 
 
 @dataclass
-class GRPOArguments(data.DataArguments):
+class GRPOArguments(data.DataArguments, resume.ResumeArguments):
     """Keys of this stage that are not TRL's."""
 
     rewards: list | str | None = field(  # type: ignore[type-arg]
@@ -34,17 +35,6 @@ class GRPOArguments(data.DataArguments):
     reward_funcs: list[str] | None = field(default=None, metadata={"help": "TRL's form of `rewards`: names or dotted paths."})
     max_seconds: float | None = field(default=None, metadata={"help": "Stop after so many seconds of training, too."})
     control: str | None = field(default=None, metadata={"help": "Run with random_reward or format_only instead of `rewards`."})
-
-
-@dataclass
-class BatchArguments:
-    """TRL's keys that must fit together, with TRL's defaults; checked before anything is loaded."""
-
-    per_device_train_batch_size: int = 8
-    gradient_accumulation_steps: int = 1
-    steps_per_generation: int | None = None
-    generation_batch_size: int | None = None
-    num_generations: int = 8
 
 
 def main() -> None:
@@ -68,7 +58,7 @@ def main() -> None:
     model_args.dtype = models.dtype_of(model_args)
 
     from recipes.core.trainer import RolloutGRPOTrainer
-    from recipes.core.training import TimeLimit, train
+    from recipes.core.training import train
 
     tokenizer = prompts.load_tokenizer(model_args.model_name_or_path, args.chat_template, revision=model_args.model_revision)
     functions, _ = rewards.build(entries, prefix=prompts.completion_prefix(tokenizer))
@@ -82,9 +72,9 @@ def main() -> None:
     made_of = {
         "config": config.resolve(args, model_args, training_args),
         "inputs": {"dataset": manifest.fingerprint(questions), "model": manifest.model_sha256(model_args.model_name_or_path)},
+        "batch": {"processes": training_args.world_size},
     }
-    with training_args.main_process_first(desc="looking for a checkpoint"):
-        checkpoint = resume.checkpoint(policy_dir, made_of, training_args.resume_from_checkpoint)
+    checkpoint = resume.checkpoint(policy_dir, made_of, training_args.resume_from_checkpoint, args.resume_anyway)
     training_args.model_init_kwargs = models.load_kwargs(model_args) | (training_args.model_init_kwargs or {})
     trainer = RolloutGRPOTrainer(
         model=model_args.model_name_or_path,
@@ -101,9 +91,7 @@ def main() -> None:
         done = int(Path(checkpoint).name.partition("-")[2]) if checkpoint else 0
         for file in (run_dir / "rollouts").glob("*.jsonl"):  # the steps after the checkpoint are run again
             jsonl.keep(file, lambda row: row["step"] < done)
-    if args.max_seconds is not None:
-        trainer.add_callback(TimeLimit(args.max_seconds))
-    train(trainer, "grpo", made_of, checkpoint, started)
+    train(trainer, "grpo", made_of, checkpoint, started, args.max_seconds)
     manifest.say("grpo", f"{len(questions)} questions of {args.dataset_name}", f"{policy_dir} and {run_dir}/rollouts", started)
 
 
@@ -141,25 +129,6 @@ def control_entries(control: str) -> list[Any]:
 @dataclass
 class WeightArguments:
     reward_weights: list[float] | None = None
-
-
-def check_batch(args: BatchArguments, processes: int) -> None:
-    """Raises `UserError` with the nearest combinations that work if the batch does not hold whole groups."""
-    per_step = args.per_device_train_batch_size * processes
-    batch = args.generation_batch_size or per_step * (args.steps_per_generation or args.gradient_accumulation_steps)
-    if args.num_generations < 2:
-        raise UserError(f"num_generations is {args.num_generations}; GRPO compares completions of one question: write 2 or more")
-    if batch % per_step:
-        raise UserError(f"generation_batch_size {batch} is not a multiple of per_device_train_batch_size x processes = {per_step}")
-    if batch % args.num_generations:
-        divisors = [n for n in range(2, batch + 1) if batch % n == 0]
-        near = sorted(divisors, key=lambda n: abs(n - args.num_generations))[:3]
-        raise UserError(
-            f"num_generations {args.num_generations} does not divide the batch of {batch} completions "
-            f"(per_device_train_batch_size {args.per_device_train_batch_size} x processes {processes} x "
-            f"{batch // per_step} steps). Write num_generations: {' or '.join(map(str, sorted(near)))}, "
-            f"or a batch that is a multiple of {args.num_generations}"
-        )
 
 
 if __name__ == "__main__":

@@ -55,13 +55,14 @@ def main() -> None:
     if not config.print_config:
         source, rows = read_traces(args, run_dir)
 
-    from trl import SFTConfig, SFTTrainer, get_peft_config, get_quantization_config
+    from trl import SFTConfig, get_peft_config, get_quantization_config
 
     training_args = config.parse_training(SFTConfig, output_dir=str(run_dir / "student"), **batching(config, model_args))
     config.print_and_exit(args, model_args, training_args)
     check_packing(training_args, model_args)
     model_args.dtype = models.dtype_of(model_args)
 
+    from recipes.core.trainer import GuardedSFTTrainer
     from recipes.core.training import train
 
     tokenizer = prompts.load_tokenizer(model_args.model_name_or_path, args.chat_template, revision=model_args.model_revision)
@@ -75,11 +76,11 @@ def main() -> None:
     made_of = {
         "config": config.resolve(args, model_args, training_args),
         "inputs": {"traces": manifest.rows_sha256(rows), "model": manifest.model_sha256(model_args.model_name_or_path)},
+        "batch": {"processes": training_args.world_size},
     }
-    with training_args.main_process_first(desc="looking for a checkpoint"):
-        checkpoint = resume.checkpoint(student_dir, made_of, training_args.resume_from_checkpoint)
+    checkpoint = resume.checkpoint(student_dir, made_of, training_args.resume_from_checkpoint, args.resume_anyway)
     training_args.model_init_kwargs = models.load_kwargs(model_args) | (training_args.model_init_kwargs or {})
-    trainer = SFTTrainer(
+    trainer = GuardedSFTTrainer(
         model=model_args.model_name_or_path,
         args=training_args,
         train_dataset=traces,

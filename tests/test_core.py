@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from recipes.core import jsonl, manifest, resume
+from recipes.core import jsonl, manifest
+from recipes.core.batch import BatchArguments, check_batch
 from recipes.core.config import UserError
 from recipes.core.models import check_model
 from recipes.core.prompts import load_tokenizer
-from recipes.grpo import BatchArguments, check_batch
 from recipes.sft import check_targets, drop_long_traces, hold_out
 from tests.conftest import ROOT
 
@@ -35,40 +35,6 @@ def test_documents_are_replaced_whole(tmp_path):
     jsonl.write_document(path, {"a": 2})
     assert json.loads(path.read_text()) == {"a": 2}
     assert [p.name for p in path.parent.iterdir()] == ["manifest.json"]
-
-
-def checkpoint(folder, step, state='{"global_step": 1}'):
-    path = folder / f"checkpoint-{step}"
-    path.mkdir(parents=True)
-    if state is not None:
-        (path / "trainer_state.json").write_text(state)
-    return path
-
-
-def test_the_last_whole_checkpoint_is_resumed_and_a_torn_one_removed(tmp_path):
-    assert resume.checkpoint(tmp_path, {}, None) is None
-    whole = checkpoint(tmp_path, 20)
-    checkpoint(tmp_path, 3)
-    torn = [checkpoint(tmp_path, 100, state=None), checkpoint(tmp_path, 30, state='{"global_st')]
-    assert resume.checkpoint(tmp_path, {}, None) == str(whole)
-    assert not any(path.exists() for path in torn)
-    assert resume.checkpoint(tmp_path, {}, str(whole)) == str(whole)
-    with pytest.raises(UserError, match="is not a checkpoint"):
-        resume.checkpoint(tmp_path, {}, str(tmp_path / "checkpoint-9"))
-    assert resume.checkpoint(tmp_path, {}, "false") is None
-    assert not whole.exists()
-
-
-def test_a_run_does_not_go_on_as_another_run(tmp_path):
-    checkpoint(tmp_path, 20)
-    made_of = {"config": {"learning_rate": 1e-3, "max_steps": 20}, "inputs": {"model": "abc"}}
-    manifest.write(tmp_path / "manifest.json", "grpo", made_of, started=0.0)
-    resume.checkpoint(tmp_path, made_of, None)
-    resume.checkpoint(tmp_path, {"config": {"learning_rate": 1e-3, "max_steps": 40}, "inputs": {"model": "abc"}}, None)
-    with pytest.raises(UserError, match=r"another learning_rate .*was 0.001, is 0.1.*resume_from_checkpoint false"):
-        resume.checkpoint(tmp_path, {"config": {"learning_rate": 1e-1, "max_steps": 20}, "inputs": {"model": "abc"}}, None)
-    with pytest.raises(UserError, match="another model"):
-        resume.checkpoint(tmp_path, made_of | {"inputs": {"model": "xyz"}}, None)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
 
 from recipes.core import jsonl
 from tests.conftest import ok, run, stage
@@ -160,24 +159,6 @@ def test_full_fine_tuning_and_qlora_train_and_can_be_evaluated(tmp_path, tiny_mo
         ok(stage("grpo", GRPO, "--output_dir", out, "--max_steps", 1, *BATCH, *keys))
         ok(stage("evaluate", EVALUATE, "--output_dir", out, "--models", "policy", "--max_eval_samples", 4))
         assert (out / "policy" / ("model.safetensors" if name == "full" else "adapter_model.safetensors")).is_file()
-
-
-@pytest.mark.parametrize("accelerate", ["ddp", "zero2", "zero3"])
-def test_two_processes_train_as_one_group(tmp_path, accelerate):
-    keys = ("--output_dir", tmp_path, "--max_steps", 2, "--per_device_train_batch_size", 8, "--num_generations", 8)
-    done = ok(run("bash", "launch.sh", "grpo", GRPO, "--accelerate", accelerate, "--num-processes", 2, *keys))
-    kind = "MULTI_CPU" if accelerate == "ddp" else "DEEPSPEED"
-    assert f"2 processes, {kind}, backend gloo, device cpu" in done.stderr
-    manifest = json.loads((tmp_path / "policy/manifest.json").read_text())
-    assert (manifest["processes"], manifest["distributed_type"]) == (2, kind)
-    assert [row["step"] for row in jsonl.read(tmp_path / "rollouts/train.jsonl")] == [0] * 16 + [1] * 16
-
-
-@pytest.mark.skipif(torch.accelerator.is_available(), reason="FSDP works where there is an accelerator")
-def test_fsdp_on_a_cpu_is_refused_because_accelerate_would_silently_not_shard():
-    done = run("bash", "launch.sh", "sft", SFT, "--accelerate", "fsdp2", "--num-processes", 2)
-    assert done.returncode != 0
-    assert "error: accelerate shards with FSDP on accelerators only" in done.stderr
 
 
 MISTAKES = {

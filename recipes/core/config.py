@@ -23,6 +23,13 @@ from recipes.core.keys import UserError, check_key, is_secret, training_keys
 ROOT = Path(__file__).parents[2]
 
 
+def has_accelerator() -> bool:
+    """Whether the stages run on a GPU or the like: there is one, and the launch (cpu, cpu_ddp) did not say otherwise."""
+    import torch
+
+    return torch.accelerator.is_available() and os.environ.get("ACCELERATE_USE_CPU", "").lower() != "true"
+
+
 @dataclass
 class StageArguments:
     """Keys that every stage takes."""
@@ -82,14 +89,18 @@ class Config:
     def parse_training(self, cls: type, **overrides: Any) -> Any:
         """TRL's training arguments. Without an accelerator they are for the CPU, which transformers wants to be told, and in
         float32: most CPUs multiply bfloat16 a hundred times slower."""
-        import torch
-
-        if not torch.accelerator.is_available():
+        if not has_accelerator():
             # accelerate takes `use_cpu` to mean "without DeepSpeed"; naming the backend does as well.
             deepspeed = os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true"
             cpu = {"bf16": False} | ({"ddp_backend": "gloo"} if deepspeed else {"use_cpu": True})
             overrides |= {key: value for key, value in cpu.items() if not self.given(key)}
-        return self.parse(cls, **overrides)
+        args = self.parse(cls, **overrides)
+        if os.environ.get("ACCELERATE_USE_FSDP") == "true" and not has_accelerator():
+            from accelerate.utils import DistributedType
+
+            # accelerate shards with FSDP on a CPU as well, but only what it takes for GPUs; the device stays the CPU.
+            args.distributed_state.distributed_type = DistributedType.MULTI_GPU
+        return args
 
     def output_dir(self, stage: StageArguments) -> Path:
         """The run's folder: `output_dir` if given, else outputs/<recipe>."""
@@ -158,7 +169,12 @@ def read(stage: str, training_arguments: str | None = None, argv: list[str] | No
     # TRL's own scripts take environment variables in the YAML.
     for key, value in (values.pop("env", None) or {}).items():
         os.environ[key] = str(value)
-    return Config(source, values, arguments, path.absolute().parent.name if path else "run", print_config)
+    return Config(source, values, arguments, recipe_name(path) if path else "run", print_config)
+
+
+def recipe_name(config: str | Path) -> str:
+    """The recipe that a YAML belongs to: the name of its folder."""
+    return Path(config).absolute().parent.name
 
 
 def parse_list(key: str, value: Any, source: str) -> list[Any]:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recipes.core.config import ROOT, UserError
+from recipes.core.config import ROOT, UserError, has_accelerator
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -36,9 +36,7 @@ def adapter_base(path: str | Path) -> str | None:
 
 def dtype_of(model_args: "ModelConfig") -> str:
     """The dtype of the weights: the key `dtype`, else bfloat16 on an accelerator and float32 on a CPU."""
-    import torch
-
-    return model_args.dtype or ("bfloat16" if torch.accelerator.is_available() else "float32")
+    return model_args.dtype or ("bfloat16" if has_accelerator() else "float32")
 
 
 def load_kwargs(model_args: "ModelConfig") -> dict[str, Any]:

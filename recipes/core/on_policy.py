@@ -26,8 +26,8 @@ METHODS = ("traces", "on_policy")
 
 
 @dataclass
-class MethodArguments:
-    """The key that chooses how the student learns."""
+class MethodArguments(resume.ResumeArguments):
+    """The keys of both ways in which the student learns."""
 
     distillation: str = field(default="traces", metadata={"help": f"One of {', '.join(METHODS)}."})
 
@@ -90,13 +90,14 @@ def distil(config: Config, started: float) -> None:
         questions = data.load_questions(args, args.dataset_train_split, args.max_train_samples)
 
     from transformers.integrations import unset_hf_deepspeed_config
-    from trl import DistillationConfig, DistillationTrainer, get_peft_config, get_quantization_config
+    from trl import DistillationConfig, get_peft_config, get_quantization_config
 
     training_args = config.parse_training(DistillationConfig, output_dir=str(run_dir / "student"))
     config.print_and_exit(args, model_args, training_args)
     model_args.dtype = models.dtype_of(model_args)
     teacher_args = replace(model_args, model_revision=training_args.teacher_model_revision or "main")
 
+    from recipes.core.trainer import GuardedDistillationTrainer
     from recipes.core.training import train
 
     tokenizer = prompts.load_tokenizer(model_args.model_name_or_path, args.chat_template, revision=model_args.model_revision)
@@ -118,9 +119,9 @@ def distil(config: Config, started: float) -> None:
             "teacher": manifest.model_sha256(teacher_name),
             "model": manifest.model_sha256(model_args.model_name_or_path),
         },
+        "batch": {"processes": training_args.world_size},
     }
-    with training_args.main_process_first(desc="looking for a checkpoint"):
-        checkpoint = resume.checkpoint(student_dir, made_of, training_args.resume_from_checkpoint)
+    checkpoint = resume.checkpoint(student_dir, made_of, training_args.resume_from_checkpoint, args.resume_anyway)
     training_args.model_init_kwargs = models.load_kwargs(model_args) | (training_args.model_init_kwargs or {})
     # ZeRO-3 splits what is loaded under it, and no adapter can be merged into parts: the trainer splits the merged teacher.
     unset_hf_deepspeed_config()
@@ -128,7 +129,7 @@ def distil(config: Config, started: float) -> None:
     if training_args.deepspeed_plugin:
         training_args.deepspeed_plugin.set_deepspeed_weakref()
     training_args.teacher_model_init_kwargs = None  # TRL wants them only for a teacher that it loads itself
-    trainer = DistillationTrainer(
+    trainer = GuardedDistillationTrainer(
         model=model_args.model_name_or_path,
         teacher_model=teacher,
         args=training_args,

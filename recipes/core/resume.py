@@ -4,9 +4,11 @@ import json
 import logging
 import os
 import shutil
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from recipes.core import checkpoints
 from recipes.core.config import UserError
 from recipes.core.manifest import read
 
@@ -14,60 +16,92 @@ logger = logging.getLogger(__name__)
 
 # Keys that may change between a run and its continuation: how long, how often, where to.
 _MAY_CHANGE = {
-    "dataloader_num_workers", "disable_tqdm", "eval_steps", "eval_strategy", "logging_steps", "max_seconds", "max_steps",
-    "num_train_epochs", "output_dir", "report_to", "resume_from_checkpoint", "run_name", "save_steps", "save_strategy",
-    "save_total_limit",
+    "dataloader_num_workers", "ddp_timeout", "disable_tqdm", "eval_steps", "eval_strategy", "logging_steps", "max_seconds",
+    "max_steps", "num_train_epochs", "output_dir", "report_to", "resume_anyway", "resume_from_checkpoint", "run_name",
+    "save_steps", "save_strategy", "save_total_limit",
 }  # fmt: skip
 
 
-def checkpoint(folder: Path, made_of: dict[str, Any], resume: str | None) -> str | None:
-    """The checkpoint to go on from; `None` to start at step 0.
+@dataclass
+class ResumeArguments:
+    """The key of every training that is about going on."""
+
+    resume_anyway: bool = field(default=False, metadata={"help": "Go on although data, model, rewards or settings are others."})
+
+
+def checkpoint(folder: Path, made_of: dict[str, Any], resume: str | None, anyway: bool = False) -> str | None:
+    """The checkpoint to go on from; `None` to start at step 0. The first process looks, all get its answer.
 
     Args:
         folder: where the trainer saves.
         made_of: configuration and inputs, compared with those in `folder`/manifest.json.
         resume: the key `resume_from_checkpoint`: a path, "false" to start anew (removes what is there), or `None` for automatic.
+        anyway: go on although they differ.
 
-    A checkpoint that a kill left half written is removed. Raises `UserError` if the run there was another one.
+    A checkpoint that a kill left half written, or that is not what was written, is removed and the one before it taken. Raises
+    `UserError` if the run there was another one.
     """
+    import torch
+    from accelerate.utils import broadcast_object_list
+
+    answer: list[str | None] = [None, None]  # the checkpoint, and what is wrong
+    if os.environ.get("RANK", "0") == "0":
+        try:
+            answer[0] = _look(folder, made_of, resume, anyway)
+        except UserError as error:
+            answer[1] = str(error)
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        broadcast_object_list(answer)
+    found, wrong = answer
+    if not wrong and found and not Path(found).is_dir():
+        wrong = f"{found} is not on this machine; several machines need an output_dir that all of them see"
+    if wrong:
+        raise UserError(wrong)
+    return found
+
+
+def _look(folder: Path, made_of: dict[str, Any], resume: str | None, anyway: bool) -> str | None:
     if resume and resume.lower() not in ("true", "false"):
         if not Path(resume, "trainer_state.json").is_file():
             raise UserError(f"resume_from_checkpoint: {resume!r} is not a checkpoint (no trainer_state.json)")
+        if Path(resume, checkpoints.SEAL).exists() and (wrong := checkpoints.damage(Path(resume))):
+            raise UserError(f"resume_from_checkpoint: {resume} {wrong}")
         return resume
-    first = os.environ.get("RANK", "0") == "0"  # the only process that removes anything; it looks before the others do
     if resume and resume.lower() == "false":
-        if first and folder.exists():
+        if folder.exists():
             shutil.rmtree(folder)
         return None
-    checkpoints = [path for path in folder.glob("checkpoint-*") if path.is_dir()]
-    for path in [path for path in checkpoints if not _complete(path)]:
-        checkpoints.remove(path)
-        if first:
-            logger.warning("%s was not written to its end and is removed", path)
-            shutil.rmtree(path)
-    if not checkpoints:
+    there = checkpoints.all_in(folder)
+    if not there:
         return None
-    refuse_other_run(folder / "manifest.json", made_of, "Write `--resume_from_checkpoint false` to start anew")
-    last = max(checkpoints, key=lambda path: int(path.name.partition("-")[2]))
-    logger.info("going on from %s; `--resume_from_checkpoint false` starts anew", last)
-    return str(last)
-
-
-def _complete(checkpoint: Path) -> bool:
-    try:  # transformers writes this file last
-        return "global_step" in json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
-        return False
+    if not anyway:
+        refuse_other_run(
+            folder / "manifest.json", made_of, "Write `--resume-anyway` to go on, `--resume_from_checkpoint false` to start anew"
+        )
+    elif changed := differs(folder / "manifest.json", made_of):
+        logger.warning("%s: goes on although these differ: %s", folder, diff(changed))
+    for path in there:
+        wrong = checkpoints.damage(path)
+        if not wrong:
+            logger.info("going on from %s; `--resume_from_checkpoint false` starts anew", path)
+            return str(path)
+        logger.warning("%s %s and is removed", path, wrong)
+        shutil.rmtree(path)
+    logger.warning("%s: no checkpoint is whole, so the run starts at step 0", folder)
+    return None
 
 
 def refuse_other_run(manifest: Path, made_of: dict[str, Any], cure: str) -> None:
     """Raises `UserError` if the artefact described by `manifest` was made of other settings or inputs than `made_of`."""
     if changed := differs(manifest, made_of):
-        key, (old, new) = next(iter(changed.items()))
         raise UserError(
-            f"{manifest.parent} holds a run with another {', '.join(changed)} ({key} was {old!r}, is {new!r}). "
-            f"{cure}, or another `--output_dir`"
+            f"{manifest.parent} holds a run with another {', '.join(changed)} ({diff(changed)}). {cure}, or another `--output_dir`"
         )
+
+
+def diff(changed: dict[str, tuple[Any, Any]]) -> str:
+    """What `differs` found, in words."""
+    return "; ".join(f"{key} was {old!r}, is {new!r}" for key, (old, new) in changed.items())
 
 
 def differs(manifest: Path, made_of: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
@@ -78,6 +112,7 @@ def differs(manifest: Path, made_of: dict[str, Any]) -> dict[str, tuple[Any, Any
     return {
         key: (before.get(part, {}).get(key), values.get(key))
         for part, values in now.items()
+        if part in before
         for key in sorted({*before.get(part, {}), *values} - _MAY_CHANGE)
         if before.get(part, {}).get(key) != values.get(key)
     }

@@ -1,41 +1,107 @@
-"""The one subclass of TRL's GRPOTrainer: it keeps every rollout."""
+"""The subclasses of TRL's trainers: they stop at a number that is none, and GRPO keeps every rollout."""
 
 import math
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate.utils import gather_object
-from trl import GRPOTrainer
+from transformers import Trainer
+from trl import DistillationTrainer, GRPOTrainer, SFTTrainer
 
-from recipes.core import jsonl
+from recipes.core import jsonl, watch
+from recipes.core.keys import UserError
 from rewards import text_of
 
 
-class RolloutGRPOTrainer(GRPOTrainer):
+class Guard(Trainer):
+    """Stops before NaN or infinity reaches the weights, and leaves the batch that it came of. Nothing that is trained differs."""
+
+    def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        result = super().compute_loss(model, inputs, *args, **kwargs)
+        loss = result[0] if isinstance(result, tuple) else result
+        if self.model.training:  # type: ignore[union-attr]  # set by __init__
+            self._batch = inputs
+            if not torch.isfinite(loss).all():
+                self.stop_at("the loss", loss.item())
+        return result
+
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        norm = super()._get_grad_norm(model, grad_norm)
+        value = norm if norm is None else float(norm)
+        if value is not None and not math.isfinite(value):  # DeepSpeed has none before its first step
+            self.stop_at("the gradient's norm", value)
+        return norm
+
+    def stop_at(self, what: str, value: float) -> None:
+        """Leaves the batch under way in a file and raises `UserError`."""
+        step, rank = self.state.global_step, self.args.process_index
+        file = Path(str(self.args.output_dir)) / f"not_finite-{step}-{rank}.json"
+        jsonl.write_document(file, {"step": step, "what": f"{what} is {value}", **self.batch_under_way()})
+        raise UserError(
+            f"step {step}: {what} is {value}; the batch is in {file}. Lower learning_rate, or train in float32 (bf16: false); the "
+            "last checkpoint is from before"
+        )
+
+    def batch_under_way(self) -> dict[str, Any]:
+        """The micro-batch as text, and which of its tensors hold NaN or infinity."""
+        batch = {key: value for key, value in getattr(self, "_batch", {}).items() if isinstance(value, torch.Tensor)}
+        decode = self.processing_class.batch_decode  # type: ignore[union-attr]  # a tokenizer
+        texts = {key: decode(value) for key, value in batch.items() if key.endswith("ids") and value.dim() == 2}
+        numbers = {key: value for key, value in batch.items() if value.is_floating_point()}
+        return {
+            "batch": texts | {key: value.tolist() for key, value in numbers.items() if value.dim() == 1},
+            "not_finite": [key for key, value in numbers.items() if not torch.isfinite(value).all()],
+        }
+
+
+class GuardedSFTTrainer(Guard, SFTTrainer):
+    """TRL's SFTTrainer with the guard."""
+
+
+class GuardedDistillationTrainer(Guard, DistillationTrainer):
+    """TRL's DistillationTrainer with the guard."""
+
+
+class RolloutGRPOTrainer(Guard, GRPOTrainer):
     """GRPOTrainer that appends every completion it judges to `rollouts_dir`/train.jsonl (and eval.jsonl), one row each:
 
         {"step": 12, "prompt": [{"role": "user", "content": "23*7+45"}], "completion": "<think>...", "answer": "206",
          "rewards": {"accuracy": 1.0, "format": 1.0}, "advantage": 0.7}
 
-    A reward of `None` is one that could not be judged. Nothing that is trained differs from GRPOTrainer.
+    A reward of `None` is one that could not be judged. Nothing that is trained differs from GRPOTrainer, but that a checkpoint
+    keeps completions that are used in several steps.
     """
 
     def __init__(self, *args: Any, rollouts_dir: Path, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.rollouts_dir = rollouts_dir
+        self._answers: list[str | None] = []
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        output = super()._generate_and_score_completions(inputs)
-        answers = gather_object([row.get("answer") for row in inputs])  # in the order in which TRL gathers the rest
+        watch.did(f"step {self.state.global_step}: generating")
+        try:
+            output = super()._generate_and_score_completions(inputs)
+        except RuntimeError as error:  # torch's sampling
+            if "probability tensor contains" not in str(error):
+                raise
+            self._batch = {"prompts": [row["prompt"] for row in inputs]}
+            self.stop_at("a probability of the next token", math.nan)
+        self._answers = gather_object([row.get("answer") for row in inputs])  # in the order in which TRL gathers the rest
         if self.accelerator.is_main_process:
             mode = "train" if self.model.training else "eval"  # type: ignore[union-attr]  # set by __init__
-            jsonl.append(self.rollouts_dir / f"{mode}.jsonl", self._rollouts(answers))
+            jsonl.append(self.rollouts_dir / f"{mode}.jsonl", self._rollouts())
+        watch.did(f"step {self.state.global_step}: computing the loss")
         return output
 
-    def _rollouts(self, answers: list[str | None]) -> list[dict[str, Any]]:
+    def _calculate_rewards(self, *args: Any, **kwargs: Any) -> Any:
+        watch.did(f"step {self.state.global_step}: judging")
+        return super()._calculate_rewards(*args, **kwargs)
+
+    def _rollouts(self) -> list[dict[str, Any]]:
         # TRL keeps the completions of the latest generation in `_logs`; an evaluation adds to them, so ours are the last.
         logs: dict[str, Any] = self._logs
-        count = len(answers)
+        count = len(self._answers)
         columns = [list(log)[-count:] for log in (logs["prompt"], logs["completion"], logs["advantages"])]
         scores = {name: list(values)[-count:] for name, values in logs["rewards"].items()}
         return [
@@ -47,8 +113,30 @@ class RolloutGRPOTrainer(GRPOTrainer):
                 "rewards": {name: _none_if_nan(values[index]) for name, values in scores.items()},
                 "advantage": _none_if_nan(advantage),
             }
-            for index, (answer, prompt, completion, advantage) in enumerate(zip(answers, *columns, strict=True))
+            for index, (answer, prompt, completion, advantage) in enumerate(zip(self._answers, *columns, strict=True))
         ]
+
+    def batch_under_way(self) -> dict[str, Any]:
+        rollouts = self._rollouts() if self._answers else []
+        return super().batch_under_way() | {"prompts": self._batch.get("prompts"), "rollouts": rollouts}
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)
+        args: Any = self.args
+        if self._step % (args.steps_per_generation * self.num_iterations):
+            torch.save({"step": self._step, "inputs": self._buffered_inputs}, self._generation_file(self._checkpoint_folder()))
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint and (file := self._generation_file(Path(checkpoint))).exists():
+            saved = torch.load(file, map_location=self.args.device, weights_only=True)
+            self._step, self._buffered_inputs = saved["step"], saved["inputs"]
+
+    def _checkpoint_folder(self) -> Path:
+        return Path(self._get_output_dir(trial=None)) / f"checkpoint-{self.state.global_step}"
+
+    def _generation_file(self, checkpoint: Path) -> Path:
+        return checkpoint / f"generation_{self.args.process_index}.pt"
 
 
 def _none_if_nan(value: float) -> float | None:

@@ -1,0 +1,275 @@
+"""./launch.sh STAGE CONFIG [options] [[--] --key value ...]
+
+Checks what can be known before anything is started, prints the exact command of a stage, and runs it.
+
+  STAGE            grpo, generate, sft or evaluate
+  CONFIG           the stage's YAML, such as recipes/arithmetic/grpo.yaml
+  --key value      any key of the stage, over the YAML's; after `--` nothing is taken as an option below
+  --accelerate     a file of accelerate_configs/, without .yaml (default: single_gpu with a GPU, else cpu)
+  --num-processes  processes on each machine; auto (the default) is one per GPU, with cpu_ddp one per core, else one
+  --nodes N --node-rank R --master HOST:PORT
+                   several machines: the same command on each of them with its own rank, from 0; HOST is the machine of rank 0
+  --slurm          writes a batch script that starts one launcher on each of --nodes machines, and submits it
+  --partition P, --time T
+                   of the Slurm job; other options of sbatch are read from its variables, such as SBATCH_ACCOUNT
+  --vllm           grpo: server starts `trl vllm-serve` on GPUs of its own, colocate shares the trainer's, off samples with
+                   transformers; without the option the recipe's keys decide
+  --vllm-gpus K    how many of this machine's GPUs, the last ones, are the server's (default: 1)
+  --dry-run        print, and stop
+
+It ends with 0; 2 for what you can mend; 75 if it was stopped by SIGTERM (or pre-empted) and what is saved can be gone on from with
+the same command; 70 if a process died or hung; 130 after Ctrl-C; else 1. What it has started ends with it.
+"""
+
+import argparse
+import importlib.util
+import os
+import shlex
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import psutil
+
+from recipes.core import config as configuration
+from recipes.core import slurm, supervise, vllm_server
+from recipes.core.batch import BatchArguments, check_batch
+from recipes.core.config import ROOT
+from recipes.core.keys import UserError
+
+SINGLE = ("cpu", "single_gpu")  # accelerate configs of one process
+ON_CPU = ("cpu", "cpu_ddp")
+VLLM = ("server", "colocate", "off")
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What is started on this machine.
+
+    Attributes:
+        command: accelerate's.
+        processes: how many it starts here.
+        environment: variables that it needs beside those that are there.
+        server: the vLLM server's command and its variables, or `None`.
+    """
+
+    command: list[str]
+    processes: int
+    environment: dict[str, str]
+    server: vllm_server.Server | None
+
+    def __str__(self) -> str:
+        lines = [f"{shown(self.server.command, self.server.environment)} &"] if self.server else []
+        return "\n".join([*lines, shown(self.command, self.environment)])
+
+
+def shown(command: list[str], environment: dict[str, str]) -> str:
+    """The command as a shell would take it."""
+    return shlex.join([f"{name}={value}" for name, value in environment.items()] + command)
+
+
+def main() -> None:
+    words = sys.argv[1:]
+    if not words or words[0] in ("-h", "--help"):
+        sys.stdout.write(f"{__doc__}")
+        sys.exit(0 if words else 2)
+    try:
+        sys.exit(launch(words))
+    except UserError as error:
+        sys.stderr.write(f"launch.sh: {error}\n")
+        sys.exit(2)
+
+
+def launch(words: list[str]) -> int:
+    """Does what `./launch.sh` does with these words; returns its exit code. Raises `UserError` for what cannot be started."""
+    if len(words) < 2:
+        raise UserError("write ./launch.sh STAGE CONFIG; --help says more")
+    stage, config = words[:2]
+    options, keys = parser().parse_known_args(words[2:])
+    keys = [key for index, key in enumerate(keys) if key != "--" or index]  # argparse leaves the first `--` in
+    keys = keys[1:] if keys[:1] == ["--"] else keys
+    check_files(stage, config)
+    if options.slurm:
+        return slurm.submit(stage, config, options, keys)
+    planned = plan(stage, config, options, keys)
+    sys.stdout.write(f"{planned}\n")
+    sys.stdout.flush()
+    if options.dry_run:
+        return 0
+    environment = planned.environment
+    if options.nodes > 1:
+        environment = environment | interface(check_master(options.master, options.node_rank))
+    return supervise.run(planned.command, environment, planned.server, planned.processes)
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+
+    def error(message: str) -> NoReturn:
+        raise UserError(message)
+
+    parser.error = error  # type: ignore[method-assign]
+    parser.add_argument("--accelerate")
+    parser.add_argument("--num-processes", default="auto")
+    parser.add_argument("--nodes", type=int, default=1)
+    parser.add_argument("--node-rank", type=int)
+    parser.add_argument("--master")
+    parser.add_argument("--slurm", action="store_true")
+    parser.add_argument("--partition")
+    parser.add_argument("--time")
+    parser.add_argument("--vllm", choices=VLLM)
+    parser.add_argument("--vllm-gpus", type=int, default=1)
+    parser.add_argument("--dry-run", action="store_true")
+    return parser
+
+
+def check_files(stage: str, config: str) -> None:
+    """Raises `UserError` if there is no such stage or YAML."""
+    stages = sorted(path.stem for path in (ROOT / "recipes/defaults").glob("*.yaml"))
+    if stage not in stages:
+        raise UserError(f"there is no stage {stage!r}; there are: {' '.join(stages)}")
+    if not Path(config).is_file():
+        there = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob(f"recipes/*/{stage}.yaml"))
+        raise UserError(f"there is no config {config!r}; there are: {' '.join(there)}")
+
+
+def plan(stage: str, config: str, options: argparse.Namespace, keys: list[str]) -> Launch:
+    """What is to be started, if it can be. Raises `UserError`."""
+    devices = visible_gpus()
+    accelerate = options.accelerate or ("single_gpu" if devices else "cpu")
+    there = sorted(path.stem for path in (ROOT / "accelerate_configs").glob("*.yaml"))
+    if accelerate not in there:
+        raise UserError(f"there is no accelerate config {accelerate!r}; there are: {' '.join(there)}")
+    values = configuration.read(stage, argv=["--config", config, *keys])
+    environment = {"ACCELERATE_USE_CPU": "true"} if accelerate == "cpu_ddp" else {}
+    server = None
+    if options.vllm:
+        check_vllm(stage, options, len(devices), accelerate)
+        if options.vllm == "server":
+            devices, own = devices[: -options.vllm_gpus], devices[-options.vllm_gpus :]
+            server = vllm_server.plan(values, own)
+            environment["CUDA_VISIBLE_DEVICES"] = ",".join(devices)
+        keys = [*keys, *vllm_server.trainer_keys(options.vllm, server)]
+
+    processes = count_processes(options.num_processes, accelerate, len(devices))
+    total = processes * options.nodes
+    if accelerate in SINGLE and total > 1:
+        raise UserError(
+            f"--accelerate {accelerate} is one process; for {total} take cpu_ddp on a CPU, and ddp, zero2, zero3 or fsdp2 elsewhere"
+        )
+    if accelerate in ("ddp", "cpu_ddp", "fsdp2") and total < 2:
+        raise UserError(f"--accelerate {accelerate} needs two processes or more; write --num-processes 2, or --accelerate cpu")
+    if stage == "grpo":
+        check_batch(values.parse(BatchArguments), total)
+
+    command = ["accelerate", "launch", "--quiet", "--config_file", f"accelerate_configs/{accelerate}.yaml"]
+    command += ["--num_processes", str(total), *placing(options, total)]
+    return Launch([*command, f"recipes/{stage}.py", "--config", config, *keys], processes, environment, server)
+
+
+def placing(options: argparse.Namespace, processes: int) -> list[str]:
+    """accelerate's options that say which machine this is, and where the processes meet."""
+    given = options.node_rank is not None or options.master is not None
+    if options.nodes == 1:
+        if given:
+            raise UserError("--node-rank and --master are for several machines; write --nodes, too")
+        return ["--main_process_port", "0"] if processes > 1 else []  # 0: any free port
+    if options.nodes < 1 or options.node_rank is None or options.master is None:
+        raise UserError("several machines: write --nodes N --node-rank R --master HOST:PORT on each, or --slurm")
+    if not 0 <= options.node_rank < options.nodes:
+        raise UserError(f"--node-rank is {options.node_rank}; {options.nodes} machines have the ranks 0 to {options.nodes - 1}")
+    host, _, port = options.master.rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise UserError(f"--master is {options.master!r}; write HOST:PORT, the machine of rank 0 and a free port there")
+    where = ["--main_process_ip", host, "--main_process_port", port]
+    return ["--num_machines", str(options.nodes), "--machine_rank", str(options.node_rank), *where]
+
+
+def count_processes(asked: str, accelerate: str, gpus: int) -> int:
+    """Processes on this machine."""
+    if asked != "auto":
+        if not asked.isdigit() or int(asked) < 1:
+            raise UserError(f"--num-processes is {asked!r}; write a number or auto")
+        if gpus and accelerate not in ON_CPU and int(asked) > gpus:
+            raise UserError(f"--num-processes is {asked}, but there are {gpus} GPUs for them")
+        return int(asked)
+    if accelerate in SINGLE:
+        return 1
+    if accelerate == "cpu_ddp":
+        return os.cpu_count() or 1
+    if not gpus:
+        raise UserError(f"--accelerate {accelerate}: there is no GPU to count; write --num-processes N to run it on the CPU")
+    return gpus
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs of this machine as CUDA_VISIBLE_DEVICES names them."""
+    if not Path("/dev/nvidiactl").exists():  # without a driver there is no need to ask torch, which takes seconds
+        return []
+    import torch
+
+    names = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    count = torch.cuda.device_count()
+    return names[:count] if names else [str(index) for index in range(count)]
+
+
+def check_vllm(stage: str, options: argparse.Namespace, gpus: int, accelerate: str) -> None:
+    """Raises `UserError` if vLLM cannot be used as asked."""
+    if stage != "grpo":
+        raise UserError("--vllm is for grpo; `generate` takes `--teacher vllm`")
+    if options.vllm == "off":
+        return
+    if importlib.util.find_spec("vllm") is None:
+        raise UserError(
+            f"--vllm {options.vllm}: the package vllm is not there. It samples many times faster on a CUDA machine (pip install "
+            "-r requirements-gpu.txt); without it leave --vllm out, and transformers samples"
+        )
+    if options.vllm == "server":
+        if options.nodes > 1:
+            raise UserError(
+                "--vllm server is for one machine; for several start `trl vllm-serve` on one more and write --use_vllm true "
+                "--vllm_mode server --vllm_server_host HOST"
+            )
+        if accelerate in ON_CPU or not 0 < options.vllm_gpus < gpus:
+            raise UserError(
+                f"--vllm server: {gpus} GPUs cannot be split between the trainer and a server with {options.vllm_gpus}; both need "
+                "one at least. Write --vllm-gpus, or --vllm colocate to share them"
+            )
+
+
+def check_master(master: str, rank: int) -> str:
+    """The address of the machine of rank 0. Raises `UserError` if the port is taken there, or another machine does not know its
+    name."""
+    host, _, port = master.rpartition(":")
+    try:
+        address = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0]
+    except OSError as error:
+        raise UserError(f"--master: this machine does not know the host {host!r} ({error.strerror})") from error
+    if rank:
+        return str(address[4][0])
+    with socket.socket(address[0], socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address[4])
+        except OSError as error:
+            raise UserError(f"--master {master}: cannot listen there ({error.strerror}); write a port that is free") from error
+    return str(address[4][0])
+
+
+def interface(master: str) -> dict[str, str]:
+    """gloo's variable for the network that leads to the machine of rank 0: by itself it takes the one of the machine's own name,
+    which is often the loopback."""
+    family = socket.AF_INET6 if ":" in master else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.connect((master, 9))  # nothing is sent
+        own = probe.getsockname()[0]
+    for name, addresses in psutil.net_if_addrs().items():
+        if any(address.address == own for address in addresses) and not own.startswith("127."):
+            return {"GLOO_SOCKET_IFNAME": os.environ.get("GLOO_SOCKET_IFNAME", name)}
+    return {}
+
+
+if __name__ == "__main__":
+    main()

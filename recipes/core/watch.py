@@ -1,0 +1,147 @@
+"""What every process of a run does, told to the others: one that dies or hangs ends the run, with its rank and what it did last.
+
+Each process says what it does (`did`). A thread tells the others once a second, through the store in which they met (torch's
+TCPStore), and listens to them. Without that a collective waits for a dead process for half an hour, or for ever.
+"""
+
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+SILENCE = 60.0  # seconds without a word: the process is dead or stopped, or its machine cannot be reached
+HANG = 1800.0  # seconds in which no process begins anything new; the key `ddp_timeout` of a training sets it
+LOST = 70  # exit code
+_PERIOD = 1.0  # seconds
+
+
+class Watch:
+    """The thread. `leave` is called with the reason once the run cannot go on."""
+
+    def __init__(self, rank: int, processes: int, leave: Callable[[str], None]) -> None:
+        self.rank, self.processes, self.leave = rank, processes, leave
+        self.limit, self.began = HANG, time.monotonic()
+        self.marks, self.what, self.since = 0, "starting", time.monotonic()
+        self.ended: str | None = None  # "" if this process has done its part, else why it could not
+        self.heard: dict[int, dict[str, Any]] = {}  # what each other rank said last, and `at`: when that was new
+        self.round = time.monotonic()  # when the store last answered
+        self.store: Any = None
+        if processes > 1:
+            from datetime import timedelta
+
+            from torch.distributed import TCPStore
+
+            where = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+            self.store = TCPStore(*where, is_master=False, wait_for_workers=False, timeout=timedelta(seconds=SILENCE))
+            threading.Thread(target=self._talk, daemon=True).start()
+        threading.Thread(target=self._guard, daemon=True).start()
+
+    def did(self, what: str) -> None:
+        """Says what this process does from now on."""
+        self.marks, self.what, self.since = self.marks + 1, what, time.monotonic()
+
+    def end(self, error: str = "") -> None:
+        """This process says no more: it has done its part, or could not because of `error`."""
+        self.ended = error
+        if self.store:
+            try:
+                self._tell()
+            except RuntimeError:  # the one that keeps the store has ended, too
+                return
+
+    def missing(self, seconds: float) -> str | None:
+        """Who has not said anything for `seconds` without having done its part, and what they did last; `None` if nobody."""
+        now = time.monotonic()
+        lost = [
+            f"rank {rank} ({said['ended'] or said['what']})"
+            for rank, said in sorted(self.heard.items())
+            if now - said["at"] > seconds and said["ended"] != ""
+        ]
+        return ", ".join(lost) or None
+
+    def _tell(self) -> None:
+        state = {"beat": time.time(), "marks": self.marks, "what": self.what, "age": time.monotonic() - self.since}
+        self.store.set(f"watch/{self.rank}", json.dumps(state | {"ended": self.ended}))
+
+    def _talk(self) -> None:
+        others = [rank for rank in range(self.processes) if rank != self.rank]
+        while self.ended is None:
+            try:
+                self._tell()
+                known = [rank for rank in others if rank in self.heard or self.store.check([f"watch/{rank}"])]
+                answers = self.store.multi_get([f"watch/{rank}" for rank in known]) if known else []
+            except RuntimeError:  # what the store raises when its process is gone; the guard knows what that means
+                return
+            now = self.round = time.monotonic()
+            for rank, answer in zip(known, answers, strict=True):
+                said = json.loads(answer)
+                if said["beat"] != self.heard.get(rank, {}).get("beat"):
+                    self.heard[rank] = said | {"at": now}
+            time.sleep(max(_PERIOD, self.processes / 32))  # the store of a thousand processes is one process
+
+    def _guard(self) -> None:
+        while self.ended is None:
+            time.sleep(_PERIOD)
+            if self.ended is None and (reason := self._reason()):
+                self.leave(reason)
+                return
+
+    def _reason(self) -> str | None:
+        now = time.monotonic()
+        if self.store and now - self.round > SILENCE:
+            host = os.environ["MASTER_ADDR"]
+            return f"the machine of rank 0 ({host}) has not answered for {SILENCE:.0f} s; this process: {self.what}"
+        if lost := self.missing(SILENCE):
+            return f"nothing heard for {SILENCE:.0f} s of {lost}"
+        for rank, said in sorted(self.heard.items()):
+            if said["ended"] and now - said["at"] > 10:  # by then this process would have failed by itself, and said more
+                return f"rank {rank} has ended: {said['ended']}"
+        never = set(range(self.processes)) - set(self.heard) - {self.rank}
+        if never and now - self.began > self.limit:
+            return f"never heard of rank {min(never)} in {self.limit:.0f} s"
+        own = {"marks": self.marks, "what": self.what, "age": now - self.since}
+        working = {rank: said for rank, said in self.heard.items() if said["ended"] is None} | {self.rank: own}
+        if any(said["age"] > self.limit for said in working.values()):
+            # All of them wait in the end: the one that came least far is the one that they wait for.
+            rank, said = min(working.items(), key=lambda item: (item[1]["marks"], -item[1]["age"]))
+            return f"rank {rank} hangs: {said['what']}, for {said['age']:.0f} s (ddp_timeout is {self.limit:.0f})"
+        return None
+
+
+_watch: Watch | None = None
+
+
+def start(rank: int, processes: int) -> Watch:
+    """Watches the run from now on."""
+    global _watch
+
+    def leave(reason: str) -> None:
+        sys.stderr.write(f"[rank {rank}] error: {reason}\n")
+        sys.stderr.flush()
+        last_words(rank, LOST, reason)
+        os._exit(LOST)  # the main thread may wait in a collective, where no exception reaches it
+
+    _watch = Watch(rank, processes, leave)
+    return _watch
+
+
+def did(what: str) -> None:
+    """Says what this process does from now on."""
+    if _watch:
+        _watch.did(what)
+
+
+def set_limit(seconds: float) -> None:
+    """After so many seconds in which nothing new was begun, the run hangs."""
+    if _watch:
+        _watch.limit = seconds
+
+
+def last_words(rank: int, code: int, message: str) -> None:
+    """Leaves for the launcher why this process ends: accelerate's own exit code is 1 whatever its processes say."""
+    if folder := os.environ.get("LAUNCH_FOLDER"):
+        with open(os.path.join(folder, str(rank)), "w", encoding="utf-8") as file:
+            json.dump({"code": code, "message": message}, file)
