@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,3 +45,33 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = run(sys.executable, "recipes/arithmetic/base.py", "--output_dir", folder, "--steps", 3)
     assert made.returncode == 0, made.stderr
     return folder
+
+
+@pytest.fixture(scope="session")
+def traces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Traces of the kind that `generate` leaves, as many as a few steps need; every length differs from its neighbour's."""
+    file = tmp_path_factory.mktemp("traces") / "traces.jsonl"
+    from recipes.core import jsonl
+
+    rows = []
+    for a in range(10, 80):
+        for b in (3, 7):
+            steps = f"{a}*{b}={a * b}" if a % 3 else f"{a}*{b}={a * b};{a * b}+5={a * b + 5}"
+            text = f"<think>{steps}</think><answer>{a * b + 5}</answer>"
+            rows.append({"prompt": [{"role": "user", "content": f"{a}*{b}+5"}], "completion": text})
+    jsonl.append(file, rows)
+    return file
+
+
+def weights(folder: Path) -> dict[str, Any]:
+    """The tensors of a model or adapter of one file."""
+    from safetensors.torch import load_file
+
+    (file,) = folder.glob("*.safetensors")
+    return load_file(file)
+
+
+def largest_difference(one: dict[str, Any], other: dict[str, Any]) -> float:
+    """Between two models' weights."""
+    assert one.keys() == other.keys()
+    return max((one[name] - other[name]).abs().max().item() for name in one)

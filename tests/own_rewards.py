@@ -1,6 +1,8 @@
 """Rewards as a user would write them, for the tests: each form that a recipe can name by dotted path."""
 
 import asyncio
+import os
+import time
 from dataclasses import dataclass
 
 
@@ -45,3 +47,10 @@ def broken(completions, **columns):
 
 async def slow_and_broken(completions, **columns):
     return 1 / 0
+
+
+def hangs(completions, **kwargs):
+    """In the second process, for ever."""
+    if os.environ.get("RANK") == "1":
+        time.sleep(3600)
+    return [float(len(completion)) for completion in completions]

@@ -2,13 +2,11 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import pytest
-from safetensors.torch import load_file
 
 from recipes.core import jsonl
-from tests.conftest import ok, run
+from tests.conftest import largest_difference, ok, run, weights
 
 GRPO, SFT = "recipes/arithmetic/grpo.yaml", "recipes/arithmetic/sft.yaml"
 CONFIGS = ("ddp", "zero2", "zero3", "fsdp2")
@@ -30,35 +28,11 @@ MATRIX = [
 ]
 
 
-@pytest.fixture(scope="module")
-def traces(tmp_path_factory) -> Path:
-    """Traces of the kind that `generate` leaves, as many as a few steps need; every length differs from its neighbour's."""
-    file = tmp_path_factory.mktemp("traces") / "traces.jsonl"
-    rows = []
-    for a in range(10, 80):
-        for b in (3, 7):
-            steps = f"{a}*{b}={a * b}" if a % 3 else f"{a}*{b}={a * b};{a * b}+5={a * b + 5}"
-            text = f"<think>{steps}</think><answer>{a * b + 5}</answer>"
-            rows.append({"prompt": [{"role": "user", "content": f"{a}*{b}+5"}], "completion": text})
-    jsonl.append(file, rows)
-    return file
-
-
 def launch(stage, accelerate, processes, out, traces, *keys):
     extra = ("--traces", traces) if stage == "sft" else ()
     config, *rest = KEYS[stage]
     words = ("--accelerate", accelerate, "--num-processes", processes, "--output_dir", out, *rest, *extra, *keys)
     return ok(run("bash", "launch.sh", stage, config, *words))
-
-
-def weights(folder: Path) -> dict:
-    (file,) = folder.glob("*.safetensors")
-    return load_file(file)
-
-
-def largest_difference(one: dict, other: dict) -> float:
-    assert one.keys() == other.keys()
-    return max((one[name] - other[name]).abs().max().item() for name in one)
 
 
 @pytest.mark.parametrize(("accelerate", "stage", "kind"), MATRIX)
@@ -86,3 +60,10 @@ def test_two_processes_train_save_go_on_and_leave_a_model_that_loads(tmp_path, t
     loaded = load_model(left, ModelConfig(dtype="float32"))
     base = load_model(f"recipes/arithmetic/models/{'base' if stage == 'grpo' else 'student_base'}", ModelConfig(dtype="float32"))
     assert 0 < largest_difference(base.state_dict(), loaded.state_dict()) < 0.1
+
+
+def test_two_processes_learn_from_traces_what_one_does_with_twice_the_batch(tmp_path, traces):
+    keys = ("--max_steps", 4, "--learning_rate", 1e-3, "--max_length", 128)
+    launch("sft", "ddp", 2, tmp_path / "two", traces, *keys)
+    launch("sft", "cpu", 1, tmp_path / "one", traces, *keys, "--per_device_train_batch_size", 16)
+    assert largest_difference(weights(tmp_path / "one/student"), weights(tmp_path / "two/student")) < 1e-5

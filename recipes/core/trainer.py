@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import gather_object
+from accelerate.utils import gather_object, send_to_device
 from transformers import Trainer
 from trl import DistillationTrainer, GRPOTrainer, SFTTrainer
 
@@ -129,8 +129,8 @@ class RolloutGRPOTrainer(Guard, GRPOTrainer):
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint and (file := self._generation_file(Path(checkpoint))).exists():
-            saved = torch.load(file, map_location=self.args.device, weights_only=True)
-            self._step, self._buffered_inputs = saved["step"], saved["inputs"]
+            saved = torch.load(file, map_location="cpu", weights_only=True)
+            self._step, self._buffered_inputs = saved["step"], send_to_device(saved["inputs"], self.args.device)
 
     def _checkpoint_folder(self) -> Path:
         return Path(self._get_output_dir(trial=None)) / f"checkpoint-{self.state.global_step}"

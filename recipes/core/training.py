@@ -12,6 +12,7 @@ import torch
 from accelerate.utils import broadcast_object_list
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
+from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from recipes.core import checkpoints, manifest, watch
 from recipes.core.keys import UserError
@@ -72,6 +73,22 @@ class Stop(TrainerCallback):
         self.stopped = asked and not control.should_training_stop
         control.should_save |= self.stopped
         control.should_training_stop |= asked or over
+
+
+class SameOrder(TrainerCallback):
+    """Tells every sampler which epoch begins, so that the order of the rows is the same in a run that goes on in its middle.
+
+    transformers tells only those it finds, not all behind accelerate's shards; and the sampler of `group_by_length` draws from
+    torch's own generator, whose state at the beginning of the epoch is not in a checkpoint.
+    """
+
+    def on_epoch_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        epoch, sampler = int((state.epoch or 0) + 1e-6), kwargs["train_dataloader"]
+        while sampler := getattr(sampler, "batch_sampler", None) or getattr(sampler, "sampler", None):
+            if isinstance(sampler, LengthGroupedSampler):
+                sampler.generator = torch.Generator().manual_seed(args.seed + epoch)
+            elif hasattr(sampler, "set_epoch"):
+                sampler.set_epoch(epoch)
 
 
 class Keep(TrainerCallback):
@@ -144,9 +161,10 @@ def train(
     stop, folder = Stop(max_seconds), Path(args.output_dir)
     trainer.remove_callback(ProgressCallback)
     trainer.remove_callback(PrinterCallback)  # one of the two is what transformers chose to print with
-    for callback in (ShortProgress, stop, Keep(args.save_total_limit)):
+    for callback in (ShortProgress, stop, Keep(args.save_total_limit), SameOrder):
         trainer.add_callback(callback)
     args.save_total_limit = None  # Trainer would remove old checkpoints before the new one is known to be good
+    watch.did("preparing to train")
     watch.set_limit(args.ddp_timeout)
     path = folder / "manifest.json"
     facts: dict[str, Any] = {"processes": args.world_size, "distributed_type": trainer.accelerator.distributed_type.value}
