@@ -1,12 +1,17 @@
 """N steps at once and N steps with interruptions end in the same weights, to the last bit, on a CPU."""
 
+import random
 import shutil
+import signal
+import subprocess
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from recipes.core import jsonl
-from tests.conftest import largest_difference, ok, run, weights
+from tests.conftest import ROOT, largest_difference, ok, run, weights
 
 GRPO, SFT = "recipes/arithmetic/grpo.yaml", "recipes/arithmetic/sft.yaml"
 SMALL = ("--per_device_train_batch_size", 8, "--num_generations", 8)
