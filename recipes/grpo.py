@@ -34,6 +34,7 @@ class GRPOArguments(data.DataArguments, resume.ResumeArguments):
     )
     reward_funcs: list[str] | None = field(default=None, metadata={"help": "TRL's form of `rewards`: names or dotted paths."})
     max_seconds: float | None = field(default=None, metadata={"help": "Stop after so many seconds of training, too."})
+    longest_first: bool = field(default=False, metadata={"help": "Begin with the longest prompts and full-length completions."})
     control: str | None = field(default=None, metadata={"help": "Run with random_reward or format_only instead of `rewards`."})
 
 
@@ -75,6 +76,11 @@ def main() -> None:
         "batch": {"processes": training_args.world_size},
     }
     checkpoint = resume.checkpoint(policy_dir, made_of, training_args.resume_from_checkpoint, args.resume_anyway)
+    if args.longest_first:
+        groups = training_args.generation_batch_size // training_args.num_generations
+        lengths = data.prompt_lengths(questions, tokenizer)
+        seed = training_args.seed if training_args.shuffle_dataset else None
+        questions = data.longest_first(questions, lengths, groups, seed)
     training_args.model_init_kwargs = models.load_kwargs(model_args) | (training_args.model_init_kwargs or {})
     trainer = RolloutGRPOTrainer(
         model=model_args.model_name_or_path,
@@ -86,6 +92,7 @@ def main() -> None:
         quantization_config=get_quantization_config(model_args),
         peft_config=get_peft_config(model_args),
         rollouts_dir=run_dir / "rollouts",
+        full_length_first=args.longest_first,
     )
     if trainer.is_world_process_zero():
         done = int(Path(checkpoint).name.partition("-")[2]) if checkpoint else 0

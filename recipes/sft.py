@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from trl import ModelConfig, ScriptArguments
 
-from recipes.core import jsonl, manifest, models, on_policy, prompts, resume
+from recipes.core import data, jsonl, manifest, models, on_policy, prompts, resume
 from recipes.core.config import Config, StageArguments, UserError
 from recipes.core.stage import run
 
@@ -38,6 +38,7 @@ class SFTArguments(ScriptArguments, on_policy.MethodArguments):
     traces: str | None = field(default=None, metadata={"help": "File that `generate` left. Default: traces.jsonl of the run."})
     max_train_samples: int | None = field(default=None, metadata={"help": "Use only the first so many traces."})
     held_out_traces: float = field(default=0.0, metadata={"help": "Share of the questions whose traces only measure the loss."})
+    longest_first: bool = field(default=False, metadata={"help": "Begin with the longest traces."})
     chat_template: str | None = field(
         default=None, metadata={"help": "Path of a Jinja file. Default: the tokenizer's own, else r1_zero.jinja."}
     )
@@ -70,6 +71,8 @@ def main() -> None:
     traces = drop_long_traces(rows, tokenizer, training_args.max_length)
     traces = traces.shuffle(seed=training_args.seed)  # transformers' sampler that sorts micro-batches has a seed of its own
     traces, held_out = hold_out(traces, args.held_out_traces)
+    if args.longest_first:
+        traces = longest_first(traces, tokenizer, training_args)
     if held_out is None:
         training_args.eval_strategy = "no"
     student_dir = Path(training_args.output_dir)
@@ -136,8 +139,6 @@ def read_traces(args: SFTArguments, run_dir: Path) -> tuple[str, list[dict[str, 
     `dataset_name` may name a dataset of TRL's prompt-completion type to learn instead; one that has no `completion` column
     is taken as the questions that the traces answer.
     """
-    from recipes.core import data
-
     if args.dataset_name:
         dataset = data.load_split(args, args.dataset_train_split)
         if {"prompt", "completion"} <= set(dataset.column_names):
@@ -159,13 +160,7 @@ def drop_long_traces(rows: list[dict[str, Any]], tokenizer: "PreTrainedTokenizer
     """The rows whose whole conversation fits into `max_length` tokens, as a dataset; says how many do not."""
     from datasets import Dataset
 
-    def length(row: dict[str, Any]) -> int:
-        if isinstance(row["prompt"], str):
-            return len(tokenizer(row["prompt"] + row["completion"])["input_ids"]) + 1
-        text = tokenizer.apply_chat_template(row["prompt"] + row["completion"], tokenize=False)
-        return len(tokenizer(text, add_special_tokens=False)["input_ids"])
-
-    lengths = [length(row) for row in rows]
+    lengths = trace_lengths(rows, tokenizer)
     fitting = [row for row, tokens in zip(rows, lengths, strict=True) if max_length is None or tokens <= max_length]
     if not fitting:
         raise UserError(
@@ -177,6 +172,30 @@ def drop_long_traces(rows: list[dict[str, Any]], tokenizer: "PreTrainedTokenizer
             len(rows) - len(fitting), len(rows), max_length, max(lengths),
         )  # fmt: skip
     return Dataset.from_list(fitting)
+
+
+def trace_lengths(rows: Iterable[dict[str, Any]], tokenizer: "PreTrainedTokenizerBase") -> list[int]:
+    """The tokens of each whole conversation."""
+
+    def length(row: dict[str, Any]) -> int:
+        if isinstance(row["prompt"], str):
+            return len(tokenizer(row["prompt"] + row["completion"])["input_ids"]) + 1
+        text = tokenizer.apply_chat_template(row["prompt"] + row["completion"], tokenize=False)
+        return len(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    return [length(row) for row in rows]
+
+
+def longest_first(traces: "Dataset", tokenizer: "PreTrainedTokenizerBase", training_args: "SFTConfig") -> "Dataset":
+    """The traces in such an order that the first step is of the longest ones."""
+    if training_args.packing:  # every row is full
+        return traces
+    strategy = training_args.train_sampling_strategy
+    if strategy not in ("batch_rebalance", "sequential"):
+        raise UserError(f"longest_first: goes with train_sampling_strategy batch_rebalance or sequential, not {strategy}")
+    batch = training_args.per_device_train_batch_size * training_args.world_size * training_args.gradient_accumulation_steps
+    seed = 42 if strategy == "batch_rebalance" else None  # transformers' own, whatever `seed` says
+    return data.longest_first(traces, trace_lengths(traces, tokenizer), min(batch, len(traces)), seed)
 
 
 def check_targets(tokenized: dict[str, Any], traces: Iterable[dict[str, Any]], tokenizer: "PreTrainedTokenizerBase") -> None:

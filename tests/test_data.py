@@ -7,6 +7,7 @@ import pytest
 from datasets import Dataset, DatasetDict
 
 from recipes.arithmetic.dataset import products
+from recipes.core import data
 from recipes.core.config import UserError
 from recipes.core.data import DataArguments, EvaluationArguments, drop_long_prompts, evaluation_sets, load_questions
 from recipes.core.prompts import R1_ZERO, completion_prefix, load_tokenizer, render
@@ -188,3 +189,27 @@ def test_a_set_that_makes_no_sense_is_refused(entries, message):
     with pytest.raises(UserError) as error:
         evaluation_sets(EvaluationArguments(dataset_name="a", eval_sets=entries), "evaluate.yaml")
     assert message in str(error.value) and str(error.value).startswith("evaluate.yaml")
+
+
+def test_the_longest_rows_come_where_the_samplers_of_trl_and_transformers_read_first():
+    from transformers.trainer_pt_utils import BatchRebalanceSampler
+    from trl.trainer.utils import RepeatSampler
+
+    lengths = [(row * 37) % 101 for row in range(100)]  # no two alike
+    dataset = Dataset.from_dict({"row": list(range(100)), "length": lengths})
+    longest = sorted(lengths)[-8:]
+    for seed in (None, 7):
+        ordered = data.longest_first(dataset, lengths, 8, seed)
+        assert sorted(ordered["row"]) == list(range(100))
+        sampler = RepeatSampler(ordered, mini_repeat_count=3, batch_size=8, repeat_count=2, shuffle=seed is not None, seed=seed)
+        first = list(dict.fromkeys(list(sampler)[:24]))
+        assert sorted(ordered[first]["length"]) == longest
+        moved = [row for place, row in enumerate(ordered["row"]) if place != row]
+        assert len(moved) <= 16  # the others stay where they were
+    ordered = data.longest_first(dataset, lengths, 8, 42)
+    ranks = [
+        BatchRebalanceSampler(ordered["length"], effective_batch_size=8, dp_size=2, grad_accum=2, rank=rank) for rank in (0, 1)
+    ]
+    steps = [[row for batch in list(sampler)[:2] for row in batch] for sampler in ranks]
+    assert sorted(ordered[steps[0] + steps[1]]["length"]) == longest
+    assert data.longest_first(dataset, lengths, 100, 7)["length"] != lengths

@@ -1,5 +1,6 @@
 """The launcher: what it would start, what it refuses, what it does with what it has started."""
 
+import importlib.util
 import os
 import shlex
 import signal
@@ -12,8 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from recipes.core import vllm_server
-from recipes.core.launch import interface
+from recipes.core import launch, vllm_server
 from recipes.core.supervise import LOST, STOPPED, _exit_code
 from tests.conftest import ROOT, run
 
@@ -86,6 +86,46 @@ def test_the_launcher_refuses_what_it_cannot_start(words, message):
     assert message in done.stderr and done.stderr.count("\n") == 1
 
 
+@pytest.mark.skipif(importlib.util.find_spec("vllm") is not None, reason="vllm is there")
+def test_without_vllm_the_message_says_what_it_would_add():
+    done = run("bash", "launch.sh", "grpo", GRPO, "--vllm", "server")
+    assert done.returncode == 2 and "samples many times faster" in done.stderr and "leave --vllm out" in done.stderr
+
+
+@pytest.fixture
+def four_gpus(monkeypatch):
+    monkeypatch.setattr(launch, "visible_gpus", lambda: ["4", "5", "6", "7"])
+    monkeypatch.setattr(launch.importlib.util, "find_spec", lambda name: True)
+
+    def plan(*words):
+        return launch.plan("grpo", "recipes/gsm8k/grpo.yaml", launch.parser().parse_args(words), [])
+
+    return plan
+
+
+def test_the_gpus_are_split_between_the_trainer_and_the_vllm_server(four_gpus):
+    server, trainer = str(four_gpus("--accelerate", "ddp", "--vllm", "server", "--vllm-gpus", "2")).splitlines()
+    assert server.startswith("CUDA_VISIBLE_DEVICES=6,7 trl vllm-serve --model Qwen/Qwen3-1.7B-Base --port 8000 ")
+    assert server.endswith("--tensor_parallel_size 2 --revision main &")
+    assert trainer.startswith("CUDA_VISIBLE_DEVICES=4,5 accelerate launch") and "--num_processes 2 " in trainer
+    assert trainer.endswith("--use_vllm true --vllm_mode server --vllm_server_port 8000")
+    assert str(four_gpus("--accelerate", "zero3", "--vllm", "colocate")).endswith("--use_vllm true --vllm_mode colocate")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--vllm", "server", "--vllm-gpus", "4", "--accelerate", "ddp"), "4 GPUs cannot be split"),
+        (("--vllm", "server", "--accelerate", "cpu"), "cannot be split"),
+        (("--vllm", "server", "--nodes", "2", "--accelerate", "ddp"), "start `trl vllm-serve` on one more"),
+        (("--vllm", "server", "--accelerate", "ddp", "--num-processes", "4"), "is 4, but there are 3 GPUs for them"),
+    ],
+)
+def test_gpus_that_cannot_be_split_are_refused(four_gpus, words, message):
+    with pytest.raises(launch.UserError, match=message):
+        four_gpus(*words)
+
+
 def test_a_port_that_is_taken_is_refused_before_anything_is_started():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -98,11 +138,11 @@ def test_a_port_that_is_taken_is_refused_before_anything_is_started():
 
 
 def test_the_network_that_leads_to_another_machine_is_named_and_the_loopback_is_not():
-    assert interface("127.0.0.1") == {}
+    assert launch.interface("127.0.0.1") == {}
     addresses = {a.address: name for name, many in psutil.net_if_addrs().items() for a in many if a.family == socket.AF_INET}
     for address, name in addresses.items():
         if not address.startswith("127."):
-            assert interface(address) == {"GLOO_SOCKET_IFNAME": name}
+            assert launch.interface(address) == {"GLOO_SOCKET_IFNAME": name}
 
 
 def said(code):
@@ -145,6 +185,16 @@ def wait_for(file: Path, process: subprocess.Popen, seconds: float = 120) -> Non
     while not file.exists() and time.time() < deadline and process.poll() is None:
         time.sleep(0.05)
     assert file.exists() and process.poll() is None, process.communicate(timeout=60)[0][-3000:]
+
+
+def test_sigterm_to_every_process_at_once_as_slurm_sends_it_saves_too(tmp_path):
+    keys = ("--output_dir", tmp_path, "--max_steps", 500, "--per_device_train_batch_size", 256, "--num_generations", 8)
+    process = start("grpo", GRPO, "--accelerate", "cpu", *keys)
+    wait_for(tmp_path / "rollouts/train.jsonl", process)
+    for one in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
+        one.send_signal(signal.SIGTERM)  # accelerate, which would wait for its process, ends at once
+    said = process.communicate(timeout=90)[0]
+    assert process.returncode == STOPPED and "is saved; the same command goes on" in said, said[-3000:]
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])

@@ -84,9 +84,11 @@ def _start(command: list[str], environment: dict[str, str], output: int | None) 
 
 
 def _wait(trainer: "subprocess.Popen[bytes]", served: "subprocess.Popen[bytes] | None", signals: _Signals, folder: Path) -> None:
-    """Until the trainer has ended, by itself or because it was told to."""
+    """Until the trainer and its processes have ended, by themselves or because they were told to."""
     passed_on, deadline = 0, float("inf")
-    while trainer.poll() is None:
+    while trainer.poll() is None or _left_behind(served):
+        if trainer.poll() is not None:  # accelerate was sent a signal, or killed: what it started may be saving
+            deadline = min(deadline, time.monotonic() + GRACE)
         if passed_on < len(signals.sent):
             if passed_on:
                 return
@@ -98,6 +100,15 @@ def _wait(trainer: "subprocess.Popen[bytes]", served: "subprocess.Popen[bytes] |
         if time.monotonic() > deadline:
             return
         time.sleep(0.1)
+
+
+def _left_behind(served: "subprocess.Popen[bytes] | None") -> bool:
+    """Whether anything but the server still runs below this process."""
+    for process in psutil.Process().children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if process.pid != (served and served.pid) and process.status() != psutil.STATUS_ZOMBIE:
+                return True
+    return False
 
 
 def _pass_on(trainer: "subprocess.Popen[bytes]", number: int) -> None:

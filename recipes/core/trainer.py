@@ -70,16 +70,20 @@ class RolloutGRPOTrainer(Guard, GRPOTrainer):
          "rewards": {"accuracy": 1.0, "format": 1.0}, "advantage": 0.7}
 
     A reward of `None` is one that could not be judged. Nothing that is trained differs from GRPOTrainer, but that a checkpoint
-    keeps completions that are used in several steps.
+    keeps completions that are used in several steps, and that with `full_length_first` those of the first step end nowhere before
+    `max_completion_length` (transformers' generate; vLLM has memory of its own).
     """
 
-    def __init__(self, *args: Any, rollouts_dir: Path, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, rollouts_dir: Path, full_length_first: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.rollouts_dir = rollouts_dir
+        self.rollouts_dir, self.full_length_first = rollouts_dir, full_length_first
         self._answers: list[str | None] = []
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         watch.did(f"step {self.state.global_step}: generating")
+        if self.full_length_first and not self.args.use_vllm:  # type: ignore[attr-defined]
+            full = self.state.global_step == 0 and self.model.training  # type: ignore[union-attr]
+            self.generation_config.min_new_tokens = self.max_completion_length if full else None
         try:
             output = super()._generate_and_score_completions(inputs)
         except RuntimeError as error:  # torch's sampling

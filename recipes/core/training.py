@@ -13,6 +13,7 @@ from accelerate.utils import broadcast_object_list
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from transformers.trainer_pt_utils import LengthGroupedSampler
+from trl.trainer.utils import RepeatSampler
 
 from recipes.core import checkpoints, manifest, watch
 from recipes.core.keys import UserError
@@ -78,14 +79,14 @@ class Stop(TrainerCallback):
 class SameOrder(TrainerCallback):
     """Tells every sampler which epoch begins, so that the order of the rows is the same in a run that goes on in its middle.
 
-    transformers tells only those it finds, not all behind accelerate's shards; and the sampler of `group_by_length` draws from
-    torch's own generator, whose state at the beginning of the epoch is not in a checkpoint.
+    transformers tells only those it finds, not all behind accelerate's shards; the sampler of `group_by_length` draws from torch's
+    own generator and GRPO's from one of its own, and neither's state at the beginning of the epoch is in a checkpoint.
     """
 
     def on_epoch_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         epoch, sampler = int((state.epoch or 0) + 1e-6), kwargs["train_dataloader"]
         while sampler := getattr(sampler, "batch_sampler", None) or getattr(sampler, "sampler", None):
-            if isinstance(sampler, LengthGroupedSampler):
+            if isinstance(sampler, LengthGroupedSampler | RepeatSampler):
                 sampler.generator = torch.Generator().manual_seed(args.seed + epoch)
             elif hasattr(sampler, "set_epoch"):
                 sampler.set_epoch(epoch)
