@@ -20,6 +20,7 @@ from recipes.core import config as configuration
 from recipes.core import data, jsonl, manifest, models, prompts, resume
 from recipes.core.batch import BatchArguments, check_batch
 from recipes.core.config import StageArguments, UserError
+from recipes.core.plan import Plan, facts
 from recipes.core.stage import run
 
 TRL_REWARDS = ("accuracy_reward", "reasoning_accuracy_reward", "think_format_reward")  # names that `trl grpo` knows
@@ -98,7 +99,13 @@ def main() -> None:
         done = int(Path(checkpoint).name.partition("-")[2]) if checkpoint else 0
         for file in (run_dir / "rollouts").glob("*.jsonl"):  # the steps after the checkpoint are run again
             jsonl.keep(file, lambda row: row["step"] < done)
-    train(trainer, "grpo", made_of, checkpoint, started, args.max_seconds)
+
+    def plan() -> Plan | None:
+        key = next((key for key in ("steps_per_generation", "generation_batch_size") if config.given(key)), None)
+        longest = max(data.prompt_lengths(questions, tokenizer))
+        return facts(models.config_of(trainer), model_args, training_args, longest, generation_key=key)
+
+    train(trainer, "grpo", made_of, checkpoint, started, args.max_seconds, plan)
     manifest.say("grpo", f"{len(questions)} questions of {args.dataset_name}", f"{policy_dir} and {run_dir}/rollouts", started)
 
 

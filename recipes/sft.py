@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 from trl import ModelConfig, ScriptArguments
 
 from recipes.core import data, jsonl, manifest, models, on_policy, prompts, resume
-from recipes.core.config import Config, StageArguments, UserError
+from recipes.core.config import Config, StageArguments, UserError, has_accelerator
+from recipes.core.plan import Plan, facts
 from recipes.core.stage import run
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def main() -> None:
 
     training_args = config.parse_training(SFTConfig, output_dir=str(run_dir / "student"), **batching(config, model_args))
     config.print_and_exit(args, model_args, training_args)
-    check_packing(training_args, model_args)
+    check_combinations(training_args, model_args)
     model_args.dtype = models.dtype_of(model_args)
 
     from recipes.core.trainer import GuardedSFTTrainer
@@ -94,7 +95,12 @@ def main() -> None:
     )
     tokenized: Any = trainer.train_dataset
     check_targets(tokenized[0], traces if training_args.packing else [traces[0]], tokenizer)
-    train(trainer, "sft", made_of, checkpoint, started)
+
+    def plan() -> Plan | None:
+        longest = max(trace_lengths(traces, tokenizer))
+        return facts(models.config_of(trainer), model_args, training_args, trace_length=longest)
+
+    train(trainer, "sft", made_of, checkpoint, started, plan=plan)
     manifest.say("sft", f"{len(traces)} traces of {source}", str(student_dir), started)
 
 
@@ -109,7 +115,9 @@ def batching(config: Config, model_args: ModelConfig) -> dict[str, Any]:
     return {"train_sampling_strategy": "batch_rebalance"}
 
 
-def check_packing(training_args: "SFTConfig", model_args: ModelConfig) -> None:
+def check_combinations(training_args: "SFTConfig", model_args: ModelConfig) -> None:
+    if training_args.activation_offloading and not has_accelerator():
+        raise UserError("activation_offloading: there is no GPU whose activations could be kept elsewhere; leave it out")
     if (training_args.packing or training_args.padding_free) and "flash" not in (model_args.attn_implementation or ""):
         raise UserError(
             "packing, padding_free: they need flash attention, which keeps the traces of a row apart; write "

@@ -244,20 +244,3 @@ def test_a_question_that_the_dataset_asks_twice_is_answered_once(tmp_path):
     ok(stage("generate", GENERATE, "--output_dir", tmp_path / "out", "--dataset_name", tmp_path / "train.jsonl", *teacher))
     traces = jsonl.read(tmp_path / "out/generations.jsonl")
     assert [row["question"] for row in traces] == ["23*7+5"] * 40 + ["80*2+6"] * 40
-
-
-def test_with_longest_first_the_first_step_has_the_longest_prompts_and_completions_of_full_length(tmp_path):
-    from recipes.core.prompts import load_tokenizer, render
-
-    tokenizer = load_tokenizer("recipes/arithmetic/models/base")
-    rows = [{"question": f"{n}*3+1", "answer": f"{3 * n + 1}"} for n in [*range(1, 10), *range(100, 104), *range(10, 30)]]
-    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    done = ok(stage("grpo", GRPO, "--output_dir", tmp_path / "out", "--max_steps", 2, *BATCH, "--longest_first", "--dataset_name",
-                    tmp_path / "train.jsonl", "--max_completion_length", 30, "--report_to", "none"))  # fmt: skip
-    steps = jsonl.read(tmp_path / "out/rollouts/train.jsonl")
-    first = [row for row in steps if row["step"] == 0]
-    assert {row["prompt"][-1]["content"] for row in first} == {f"{n}*3+1" for n in range(100, 104)}, done.stderr
-    lengths = [[len(tokenizer(row["completion"])["input_ids"]) for row in steps if row["step"] == step] for step in (0, 1)]
-    assert min(lengths[0]) >= 25  # of 30 tokens; a few may be special ones, which are no text
-    assert max(lengths[0]) == 30 and min(lengths[1]) < 20
-    assert all(len(render(tokenizer, row["prompt"])) <= 8 for row in first)

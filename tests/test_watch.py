@@ -64,7 +64,7 @@ def test_a_rank_that_hangs_takes_the_run_down_within_ddp_timeout(tmp_path):
     started = time.time()
     done = run("bash", "launch.sh", "grpo", GRPO, *TWO, "--output_dir", tmp_path, *SMALL, "--rewards", rewards, "--ddp_timeout", 20)
     assert done.returncode == LOST and time.time() - started < 120
-    assert "rank 1 hangs: step 0: judging, for 2" in done.stderr and "(ddp_timeout is 20)" in done.stderr
+    assert "rank 1 hangs: step 0: judging, for 2" in done.stderr and "(the limit is 20)" in done.stderr
 
 
 def test_sigterm_saves_the_step_under_way_and_exits_with_its_own_code(tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import rewards
-from recipes.core import jsonl
+from recipes.core import jsonl, watch
 from recipes.core.jsonl import Row
 from recipes.core.sampling import SamplingArguments, batches
 from recipes.core.teachers import Teacher
@@ -70,6 +70,7 @@ def draw(teacher: Teacher, wanted: Drawing, label: str) -> tuple[list[Row], dict
     tokens, right, drawn, failed, started = 0, 0, 0, 0, time.perf_counter()
     with tqdm(todo, desc=label, unit="batch", disable=not state.is_main_process) as progress:
         for number, samples in progress:
+            watch.did(f"drawing and judging batch {number}")
             rows = [wanted.questions[index] | {"key": wanted.keys[index], "sample": sample} for index, sample in samples]
             completions = teacher.answer(rows, wanted.sampling, wanted.seed * 1_000_003 + number)
             pairs = [(row, completion) for row, completion in zip(rows, completions, strict=True) if completion]
@@ -88,6 +89,7 @@ def draw(teacher: Teacher, wanted: Drawing, label: str) -> tuple[list[Row], dict
     seconds = time.perf_counter() - started
     if failed:
         logger.warning("%d of %d requests failed and are left out; start again to ask again", failed, failed + drawn)
+    watch.did("waiting until all have drawn")
     state.wait_for_everyone()
     place = {key: index for index, key in enumerate(wanted.keys)}
     # A killed launcher can leave processes behind that go on drawing: what is there twice is the same, and stays once.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from recipes.core.config import ROOT, UserError, has_accelerator
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PretrainedConfig, PreTrainedModel, Trainer
     from trl import ModelConfig
 
 
@@ -37,6 +37,11 @@ def adapter_base(path: str | Path) -> str | None:
 def dtype_of(model_args: "ModelConfig") -> str:
     """The dtype of the weights: the key `dtype`, else bfloat16 on an accelerator and float32 on a CPU."""
     return model_args.dtype or ("bfloat16" if has_accelerator() else "float32")
+
+
+def config_of(trainer: "Trainer") -> "PretrainedConfig":
+    """The config of the model that is trained."""
+    return trainer.model.config  # type: ignore[union-attr,return-value]  # set by __init__
 
 
 def load_kwargs(model_args: "ModelConfig") -> dict[str, Any]:

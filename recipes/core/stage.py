@@ -52,9 +52,12 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(0 if code == STOPPED and processes > 1 and "LAUNCH_FOLDER" in os.environ else code)
 
     watched = None
+    # torchrun's agent keeps the store in which processes meet; other starters leave that to rank 0, which makes it with the group.
+    met = processes == 1 or os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
     try:
-        watched = watch.start(rank, processes)
+        watched = watch.start(rank, processes) if met else None
         check_processes(processes)
+        watched = watched or watch.start(rank, processes)
         main()
     except (UserError, RewardError) as error:
         leave(2, str(error), f"error: {error}")

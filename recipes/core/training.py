@@ -4,6 +4,7 @@ import os
 import signal
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -15,8 +16,10 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from transformers.trainer_pt_utils import LengthGroupedSampler
 from trl.trainer.utils import RepeatSampler
 
-from recipes.core import checkpoints, manifest, watch
+from recipes.core import checkpoints, fitting, manifest, watch
+from recipes.core.config import has_accelerator
 from recipes.core.keys import UserError
+from recipes.core.plan import Plan
 from recipes.core.stage import Stopped
 
 # What a line shows of a step's metrics, under short names; all of them are in trainer_state.json.
@@ -152,11 +155,18 @@ def first_process(args: TrainingArguments, work: Any) -> None:
 
 
 def train(
-    trainer: Trainer, stage: str, made_of: dict[str, Any], checkpoint: str | None, started: float, max_seconds: float | None = None
+    trainer: Trainer,
+    stage: str,
+    made_of: dict[str, Any],
+    checkpoint: str | None,
+    started: float,
+    max_seconds: float | None = None,
+    plan: Callable[[], Plan | None] = lambda: None,
 ) -> None:
     """Trains from `checkpoint` (or step 0) and leaves the model, its metrics and its manifest in the trainer's `output_dir`.
 
-    Raises `Stopped` if a process was sent SIGTERM: then there is a checkpoint of the last step, and no model yet.
+    Raises `Stopped` if a process was sent SIGTERM: then there is a checkpoint of the last step, and no model yet. If memory runs
+    out, `plan` says what the run needs, and the `UserError` which keys to change.
     """
     args: Any = trainer.args
     stop, folder = Stop(max_seconds), Path(args.output_dir)
@@ -190,7 +200,13 @@ def train(
         first_process(args, lambda: checkpoints.read_back(folder, names, tied_names(trainer.model)))
         trainer.save_state()
         note(status="finished")
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, MemoryError) as error:
+        if fitting.out_of_memory(error):
+            planned = plan()
+            cure = "write a smaller per_device_train_batch_size, and a larger gradient_accumulation_steps for the same batch"
+            here = 1 if has_accelerator() else int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes that share a memory
+            cure = fitting.advice(planned, fitting.free_bytes() // here) if planned else cure
+            raise UserError(f"step {trainer.state.global_step}: out of memory: {cure}") from error
         if not checkpoints.disk_full(error, folder):
             raise
         good = next((path.name for path in checkpoints.all_in(folder) if not checkpoints.damage(path)), "no checkpoint yet")

@@ -13,13 +13,13 @@ from collections.abc import Callable
 from typing import Any
 
 SILENCE = 60.0  # seconds without a word: the process is dead or stopped, or its machine cannot be reached
-HANG = 1800.0  # seconds in which no process begins anything new; the key `ddp_timeout` of a training sets it
+HANG = 7200.0  # seconds in which no process begins anything new; once a training has begun, its key `ddp_timeout`
 LOST = 70  # exit code
 _PERIOD = 1.0  # seconds
 
 
 class Watch:
-    """The thread. `leave` is called with the reason once the run cannot go on."""
+    """What this process tells, and what it has heard. `leave` is called with the reason once the run cannot go on."""
 
     def __init__(self, rank: int, processes: int, leave: Callable[[str], None]) -> None:
         self.rank, self.processes, self.leave = rank, processes, leave
@@ -104,10 +104,10 @@ class Watch:
             return f"never heard of rank {min(never)} in {self.limit:.0f} s"
         own = {"marks": self.marks, "what": self.what, "age": now - self.since}
         working = {rank: said for rank, said in self.heard.items() if said["ended"] is None} | {self.rank: own}
-        if any(said["age"] > self.limit for said in working.values()):
+        if all(said["age"] > self.limit for said in working.values()):
             # All of them wait in the end: the one that came least far is the one that they wait for.
             rank, said = min(working.items(), key=lambda item: (item[1]["marks"], -item[1]["age"]))
-            return f"rank {rank} hangs: {said['what']}, for {said['age']:.0f} s (ddp_timeout is {self.limit:.0f})"
+            return f"rank {rank} hangs: {said['what']}, for {said['age']:.0f} s (the limit is {self.limit:.0f})"
         return None
 
 
