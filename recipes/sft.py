@@ -8,28 +8,20 @@ few questions are held out, to see the loss on them. Started again, it goes on f
 `distillation: on_policy` it reads questions and a teacher instead, and leaves the same: core/on_policy.py.
 """
 
-import hashlib
-import json
-import logging
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trl import ModelConfig, ScriptArguments
 
-from recipes.core import data, jsonl, manifest, models, on_policy, prompts, resume
+from recipes.core import data, jsonl, manifest, models, on_policy, prompts, resume, targets
 from recipes.core.config import Config, StageArguments, UserError, has_accelerator
 from recipes.core.plan import Plan, facts
 from recipes.core.stage import run
 
 if TYPE_CHECKING:
-    from datasets import Dataset
-    from transformers import PreTrainedTokenizerBase
     from trl import SFTConfig
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -69,11 +61,11 @@ def main() -> None:
 
     tokenizer = prompts.load_tokenizer(model_args.model_name_or_path, args.chat_template, revision=model_args.model_revision)
     tokenizer.padding_side = "right"
-    traces = drop_long_traces(rows, tokenizer, training_args.max_length)
+    traces = targets.drop_long_traces(rows, tokenizer, training_args.max_length)
     traces = traces.shuffle(seed=training_args.seed)  # transformers' sampler that sorts micro-batches has a seed of its own
-    traces, held_out = hold_out(traces, args.held_out_traces)
+    traces, held_out = targets.hold_out(traces, args.held_out_traces)
     if args.longest_first:
-        traces = longest_first(traces, tokenizer, training_args)
+        traces = targets.longest_first(traces, tokenizer, training_args)
     if held_out is None:
         training_args.eval_strategy = "no"
     student_dir = Path(training_args.output_dir)
@@ -94,10 +86,10 @@ def main() -> None:
         peft_config=get_peft_config(model_args),
     )
     tokenized: Any = trainer.train_dataset
-    check_targets(tokenized[0], traces if training_args.packing else [traces[0]], tokenizer)
+    targets.check_targets(tokenized[0], traces if training_args.packing else [traces[0]], tokenizer)
 
     def plan() -> Plan | None:
-        longest = max(trace_lengths(traces, tokenizer))
+        longest = max(targets.trace_lengths(traces, tokenizer))
         return facts(models.config_of(trainer), model_args, training_args, trace_length=longest)
 
     train(trainer, "sft", made_of, checkpoint, started, plan=plan)
@@ -125,22 +117,6 @@ def check_combinations(training_args: "SFTConfig", model_args: ModelConfig) -> N
         )
 
 
-def hold_out(traces: "Dataset", share: float) -> tuple["Dataset", "Dataset | None"]:
-    """The traces to learn, and those of a share of the questions (at least one of them, if the share is not 0). Which ones depends
-    on their text alone. `None` if there is but one question."""
-    keys = [hashlib.sha256(json.dumps(prompt).encode()).hexdigest() for prompt in traces["prompt"]]
-    questions = sorted(set(keys))
-    if not 0 <= share < 1:
-        raise UserError(f"held_out_traces is {share}; write a share of the questions, from 0 to below 1")
-    if not share or len(questions) == 1:
-        return traces, None
-    chosen = set(questions[: min(max(1, round(share * len(questions))), len(questions) - 1)])
-    places: tuple[list[int], list[int]] = ([], [])
-    for place, key in enumerate(keys):
-        places[key in chosen].append(place)
-    return traces.select(places[0]), traces.select(places[1])
-
-
 def read_traces(args: SFTArguments, run_dir: Path) -> tuple[str, list[dict[str, Any]]]:
     """Where the traces come from, and rows of `prompt` and `completion` (both messages).
 
@@ -162,66 +138,6 @@ def read_traces(args: SFTArguments, run_dir: Path) -> tuple[str, list[dict[str, 
         {"prompt": row["prompt"], "completion": [{"role": "assistant", "content": row["completion"]}]}
         for row in rows[: args.max_train_samples]
     ]
-
-
-def drop_long_traces(rows: list[dict[str, Any]], tokenizer: "PreTrainedTokenizerBase", max_length: int | None) -> "Dataset":
-    """The rows whose whole conversation fits into `max_length` tokens, as a dataset; says how many do not."""
-    from datasets import Dataset
-
-    lengths = trace_lengths(rows, tokenizer)
-    fitting = [row for row, tokens in zip(rows, lengths, strict=True) if max_length is None or tokens <= max_length]
-    if not fitting:
-        raise UserError(
-            f"max_length: all {len(rows)} traces are longer than {max_length} tokens (longest {max(lengths)}); raise it"
-        )
-    if len(fitting) < len(rows):
-        logger.warning(
-            "max_length: %d of %d traces are longer than %d tokens (longest %d) and are left out",
-            len(rows) - len(fitting), len(rows), max_length, max(lengths),
-        )  # fmt: skip
-    return Dataset.from_list(fitting)
-
-
-def trace_lengths(rows: Iterable[dict[str, Any]], tokenizer: "PreTrainedTokenizerBase") -> list[int]:
-    """The tokens of each whole conversation."""
-
-    def length(row: dict[str, Any]) -> int:
-        if isinstance(row["prompt"], str):
-            return len(tokenizer(row["prompt"] + row["completion"])["input_ids"]) + 1
-        text = tokenizer.apply_chat_template(row["prompt"] + row["completion"], tokenize=False)
-        return len(tokenizer(text, add_special_tokens=False)["input_ids"])
-
-    return [length(row) for row in rows]
-
-
-def longest_first(traces: "Dataset", tokenizer: "PreTrainedTokenizerBase", training_args: "SFTConfig") -> "Dataset":
-    """The traces in such an order that the first step is of the longest ones."""
-    if training_args.packing:  # every row is full
-        return traces
-    strategy = training_args.train_sampling_strategy
-    if strategy not in ("batch_rebalance", "sequential"):
-        raise UserError(f"longest_first: goes with train_sampling_strategy batch_rebalance or sequential, not {strategy}")
-    batch = training_args.per_device_train_batch_size * training_args.world_size * training_args.gradient_accumulation_steps
-    seed = 42 if strategy == "batch_rebalance" else None  # transformers' own, whatever `seed` says
-    return data.longest_first(traces, trace_lengths(traces, tokenizer), min(batch, len(traces)), seed)
-
-
-def check_targets(tokenized: dict[str, Any], traces: Iterable[dict[str, Any]], tokenizer: "PreTrainedTokenizerBase") -> None:
-    """Raises `UserError` if what the loss sees of a row is not one of the traces and the end of the turn: some chat templates
-    rewrite or drop what stands in think tags. Of a packed row, the first trace is looked at."""
-    labels = tokenized["labels"][: tokenized["seq_lengths"][0]] if "seq_lengths" in tokenized else tokenized["labels"]
-    targets = [token for token in labels if token != -100]
-    text = str(tokenizer.decode([token for token in targets if token not in tokenizer.all_special_ids])).strip()
-    known = []
-    for row in traces:
-        prompt = row["prompt"] if isinstance(row["prompt"], str) else prompts.render(tokenizer, row["prompt"])
-        prefilled = "<think>" if prompt.rstrip().endswith("<think>") else ""
-        known.append(row["completion"] if isinstance(row["completion"], str) else row["completion"][-1]["content"])
-        if (prefilled + text).split() == known[-1].split() and tokenizer.eos_token_id in targets:
-            return
-    raise UserError(
-        f"chat_template: it turns the trace {known[0][:80]!r} into the target {text[:80]!r}; write `chat_template: r1_zero.jinja`"
-    )
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from recipes.core.batch import BatchArguments, check_batch
 from recipes.core.config import UserError
 from recipes.core.models import check_model
 from recipes.core.prompts import load_tokenizer
-from recipes.sft import check_targets, drop_long_traces, hold_out
+from recipes.core.targets import check_targets, drop_long_traces, hold_out
 from tests.conftest import ROOT
 
 SHIPPED = ROOT / "recipes/arithmetic/models/base"

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from recipes.core import launch, vllm_server
+from recipes.core import launch, machine, vllm_server
 from recipes.core.supervise import LOST, STOPPED, _exit_code
 from tests.conftest import ROOT, run
 
@@ -94,7 +94,7 @@ def test_without_vllm_the_message_says_what_it_would_add():
 
 @pytest.fixture
 def four_gpus(monkeypatch):
-    monkeypatch.setattr(launch, "visible_gpus", lambda: ["4", "5", "6", "7"])
+    monkeypatch.setattr(launch.machine, "visible_gpus", lambda: ["4", "5", "6", "7"])
     monkeypatch.setattr(launch.importlib.util, "find_spec", lambda name: True)
 
     def plan(*words):
@@ -138,11 +138,11 @@ def test_a_port_that_is_taken_is_refused_before_anything_is_started():
 
 
 def test_the_network_that_leads_to_another_machine_is_named_and_the_loopback_is_not():
-    assert launch.interface("127.0.0.1") == {}
+    assert machine.interface("127.0.0.1") == {}
     addresses = {a.address: name for name, many in psutil.net_if_addrs().items() for a in many if a.family == socket.AF_INET}
     for address, name in addresses.items():
         if not address.startswith("127."):
-            assert launch.interface(address) == {"GLOO_SOCKET_IFNAME": name}
+            assert machine.interface(address) == {"GLOO_SOCKET_IFNAME": name}
 
 
 def said(code):

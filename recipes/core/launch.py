@@ -25,16 +25,13 @@ import argparse
 import importlib.util
 import os
 import shlex
-import socket
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-import psutil
-
 from recipes.core import config as configuration
-from recipes.core import slurm, supervise, vllm_server
+from recipes.core import machine, slurm, supervise, vllm_server
 from recipes.core.batch import BatchArguments, check_batch
 from recipes.core.config import ROOT
 from recipes.core.keys import UserError
@@ -100,7 +97,7 @@ def launch(words: list[str]) -> int:
         return 0
     environment = planned.environment
     if options.nodes > 1:
-        environment = environment | interface(check_master(options.master, options.node_rank))
+        environment = environment | machine.interface(machine.check_master(options.master, options.node_rank))
     return supervise.run(planned.command, environment, planned.server, planned.processes)
 
 
@@ -137,7 +134,7 @@ def check_files(stage: str, config: str) -> None:
 
 def plan(stage: str, config: str, options: argparse.Namespace, keys: list[str]) -> Launch:
     """What is to be started, if it can be. Raises `UserError`."""
-    devices = visible_gpus()
+    devices = machine.visible_gpus()
     accelerate = options.accelerate or ("single_gpu" if devices else "cpu")
     there = sorted(path.stem for path in (ROOT / "accelerate_configs").glob("*.yaml"))
     if accelerate not in there:
@@ -204,17 +201,6 @@ def count_processes(asked: str, accelerate: str, gpus: int) -> int:
     return gpus
 
 
-def visible_gpus() -> list[str]:
-    """The GPUs of this machine as CUDA_VISIBLE_DEVICES names them."""
-    if not Path("/dev/nvidiactl").exists():  # without a driver there is no need to ask torch, which takes seconds
-        return []
-    import torch
-
-    names = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
-    count = torch.cuda.device_count()
-    return names[:count] if names else [str(index) for index in range(count)]
-
-
 def check_vllm(stage: str, options: argparse.Namespace, gpus: int, accelerate: str) -> None:
     """Raises `UserError` if vLLM cannot be used as asked."""
     if stage != "grpo":
@@ -237,38 +223,6 @@ def check_vllm(stage: str, options: argparse.Namespace, gpus: int, accelerate: s
                 f"--vllm server: {gpus} GPUs cannot be split between the trainer and a server with {options.vllm_gpus}; both need "
                 "one at least. Write --vllm-gpus, or --vllm colocate to share them"
             )
-
-
-def check_master(master: str, rank: int) -> str:
-    """The address of the machine of rank 0. Raises `UserError` if the port is taken there, or another machine does not know its
-    name."""
-    host, _, port = master.rpartition(":")
-    try:
-        address = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0]
-    except OSError as error:
-        raise UserError(f"--master: this machine does not know the host {host!r} ({error.strerror})") from error
-    if rank:
-        return str(address[4][0])
-    with socket.socket(address[0], socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(address[4])
-        except OSError as error:
-            raise UserError(f"--master {master}: cannot listen there ({error.strerror}); write a port that is free") from error
-    return str(address[4][0])
-
-
-def interface(master: str) -> dict[str, str]:
-    """gloo's variable for the network that leads to the machine of rank 0: by itself it takes the one of the machine's own name,
-    which is often the loopback."""
-    family = socket.AF_INET6 if ":" in master else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        probe.connect((master, 9))  # nothing is sent
-        own = probe.getsockname()[0]
-    for name, addresses in psutil.net_if_addrs().items():
-        if any(address.address == own for address in addresses) and not own.startswith("127."):
-            return {"GLOO_SOCKET_IFNAME": os.environ.get("GLOO_SOCKET_IFNAME", name)}
-    return {}
 
 
 if __name__ == "__main__":
