@@ -57,6 +57,7 @@ def main() -> None:
 
     training_args = config.parse_training(GRPOConfig, output_dir=str(run_dir / "policy"), reward_weights=weights)
     config.print_and_exit(args, model_args, training_args)
+    models.check_memory_keys(training_args, model_args)
     model_args.dtype = models.dtype_of(model_args)
 
     from recipes.core.trainer import RolloutGRPOTrainer

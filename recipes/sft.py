@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from trl import ModelConfig, ScriptArguments
 
 from recipes.core import data, jsonl, manifest, models, on_policy, prompts, resume, targets
-from recipes.core.config import Config, StageArguments, UserError, has_accelerator
+from recipes.core.config import Config, StageArguments, UserError
 from recipes.core.plan import Plan, facts
 from recipes.core.stage import run
 
@@ -53,7 +53,8 @@ def main() -> None:
 
     training_args = config.parse_training(SFTConfig, output_dir=str(run_dir / "student"), **batching(config, model_args))
     config.print_and_exit(args, model_args, training_args)
-    check_combinations(training_args, model_args)
+    check_packing(training_args, model_args)
+    models.check_memory_keys(training_args, model_args)
     model_args.dtype = models.dtype_of(model_args)
 
     from recipes.core.trainer import GuardedSFTTrainer
@@ -107,9 +108,7 @@ def batching(config: Config, model_args: ModelConfig) -> dict[str, Any]:
     return {"train_sampling_strategy": "batch_rebalance"}
 
 
-def check_combinations(training_args: "SFTConfig", model_args: ModelConfig) -> None:
-    if training_args.activation_offloading and not has_accelerator():
-        raise UserError("activation_offloading: there is no GPU whose activations could be kept elsewhere; leave it out")
+def check_packing(training_args: "SFTConfig", model_args: ModelConfig) -> None:
     if (training_args.packing or training_args.padding_free) and "flash" not in (model_args.attn_implementation or ""):
         raise UserError(
             "packing, padding_free: they need flash attention, which keeps the traces of a row apart; write "

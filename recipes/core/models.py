@@ -1,13 +1,14 @@
 """Loading models: a folder with full weights, a folder with a LoRA adapter, or a hub id."""
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recipes.core.config import ROOT, UserError, has_accelerator
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedModel, Trainer
+    from transformers import PretrainedConfig, PreTrainedModel, Trainer, TrainingArguments
     from trl import ModelConfig
 
 
@@ -37,6 +38,20 @@ def adapter_base(path: str | Path) -> str | None:
 def dtype_of(model_args: "ModelConfig") -> str:
     """The dtype of the weights: the key `dtype`, else bfloat16 on an accelerator and float32 on a CPU."""
     return model_args.dtype or ("bfloat16" if has_accelerator() else "float32")
+
+
+def check_memory_keys(training_args: "TrainingArguments", model_args: "ModelConfig") -> None:
+    """Raises `UserError` for keys that save memory and do not work where they are asked for; the README has the table."""
+    optim = str(getattr(training_args.optim, "value", training_args.optim))
+    if os.environ.get("ACCELERATE_USE_FSDP") == "true":
+        if "8bit" in optim or "bnb" in optim:
+            raise UserError(
+                f"optim: {optim} does not work with fsdp2, which splits each weight; write adamw_torch_fused, or take zero2"
+            )
+        if model_args.load_in_8bit:
+            raise UserError("load_in_8bit: does not work with fsdp2; write `load_in_4bit: true`, or take zero2 or zero3")
+    if getattr(training_args, "activation_offloading", False) and not has_accelerator():
+        raise UserError("activation_offloading: there is no GPU whose activations could be kept elsewhere; leave it out")
 
 
 def config_of(trainer: "Trainer") -> "PretrainedConfig":

@@ -94,6 +94,7 @@ def distil(config: Config, started: float) -> None:
 
     training_args = config.parse_training(DistillationConfig, output_dir=str(run_dir / "student"))
     config.print_and_exit(args, model_args, training_args)
+    models.check_memory_keys(training_args, model_args)
     model_args.dtype = models.dtype_of(model_args)
     teacher_args = replace(model_args, model_revision=training_args.teacher_model_revision or "main")
 
