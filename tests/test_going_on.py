@@ -26,6 +26,7 @@ RUNS = {
     "sft by group_by_length": ("sft", 2, 12, (*SFT_KEYS, "--train_sampling_strategy", "group_by_length")),
     "sft by random": ("sft", 2, 12, (*SFT_KEYS, "--train_sampling_strategy", "random")),
     "grpo with a schedule": ("grpo", 1, 2, (*SMALL, "--max_steps", 4, "--lr_scheduler_type", "cosine")),
+    "grpo, in the second epoch": ("grpo", 1, 6, (*SMALL, "--max_steps", 8, "--max_train_samples", 4)),
     "grpo, completions used in four steps": ("grpo", 1, 3, (*SMALL, *REUSE)),
     "grpo of two processes, the same": ("grpo", 2, 3, (*SMALL, *REUSE)),
 }

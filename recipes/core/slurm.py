@@ -45,9 +45,9 @@ def script(stage: str, config: str, options: argparse.Namespace, keys: list[str]
         kind = "cpus-per-task" if options.accelerate in ("cpu", "cpu_ddp") else "gpus-per-node"
         more.append(f"--{kind}={options.num_processes}")
     launcher = ["./launch.sh", stage, config]
-    for name in ("accelerate", "num_processes", "vllm"):
-        if (value := getattr(options, name)) not in (None, "auto"):
-            launcher += [f"--{name.replace('_', '-')}", value]
+    for name in ("accelerate", "num_processes", "vllm", "vllm_gpus"):
+        if (value := getattr(options, name)) not in (None, "auto", 1):  # the defaults
+            launcher += [f"--{name.replace('_', '-')}", str(value)]
     places = ' --nodes "$SLURM_NNODES" --node-rank "$SLURM_NODEID" --master "$master"' if options.nodes > 1 else ""
     return _SCRIPT.format(
         name=f"{configuration.recipe_name(config)}-{stage}",

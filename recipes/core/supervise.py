@@ -136,15 +136,15 @@ def _exit_code(code: int | None, sent: list[int], words: dict[int, dict[str, obj
     for known in (2, LOST, 1):
         for rank, said in sorted(words.items()):
             if said["code"] == known:
-                _say(f"rank {rank} ended with {known}: {said['message']}")
+                if processes > 1:  # a single one has said it last
+                    _say(f"rank {rank} ended with {known}: {said['message']}")
                 return known
     if sent and sent[0] == signal.SIGINT:
         return 130
     if sent or (len(codes) == processes and set(codes.values()) == {STOPPED}):
         _say(f"stopped; the same command goes on ({STOPPED})")
         return STOPPED
-    silent = sorted(set(range(processes)) - set(words)) if processes > 1 else []
-    which = f" (of {processes} here, {len(silent)} without a word)" if silent else ""
+    which = f" ({processes - len(words)} of {processes} here)" if processes > 1 else ""
     _say(f"a process ended without saying why{which}: killed from outside, or out of memory (`dmesg` tells)")
     return LOST if processes > 1 else 1
 
