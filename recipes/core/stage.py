@@ -108,6 +108,10 @@ def check_processes(asked: int) -> None:
     if has_accelerator():
         state = PartialState(**patience)
     elif sharding == "DEEPSPEED":
+        from deepspeed.ops import __compatible_ops__
+
+        # On a CPU DeepSpeed compiles collectives of its own at the first start, for minutes and with a compiler; gloo has them.
+        __compatible_ops__["deepspeed_shm_comm"] = False
         state = PartialState(backend="gloo", **patience)
     else:
         os.environ["ACCELERATE_USE_CPU"] = "true"  # what transformers' TrainingArguments and Accelerator read
