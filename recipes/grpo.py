@@ -16,8 +16,8 @@ from typing import Any
 from trl import ModelConfig
 
 import rewards
+from recipes.core import checkpoints, data, jsonl, manifest, models, prompts, resume
 from recipes.core import config as configuration
-from recipes.core import data, jsonl, manifest, models, prompts, resume
 from recipes.core.batch import BatchArguments, check_batch
 from recipes.core.config import StageArguments, UserError
 from recipes.core.plan import Plan, facts
@@ -97,9 +97,10 @@ def main() -> None:
         full_length_first=args.longest_first,
     )
     if trainer.is_world_process_zero():
-        done = int(Path(checkpoint).name.partition("-")[2]) if checkpoint else 0
-        for file in (run_dir / "rollouts").glob("*.jsonl"):  # the steps after the checkpoint are run again
-            jsonl.keep(file, lambda row: row["step"] < done)
+        done = checkpoints.step_of(Path(checkpoint)) if checkpoint else 0
+        # What comes after the checkpoint is done again; at its own step the evaluation was before it.
+        jsonl.keep(run_dir / "rollouts/train.jsonl", lambda row: row["step"] < done)
+        jsonl.keep(run_dir / "rollouts/eval.jsonl", lambda row: bool(checkpoint) and row["step"] <= done)
 
     def plan() -> Plan | None:
         key = next((key for key in ("steps_per_generation", "generation_batch_size") if config.given(key)), None)

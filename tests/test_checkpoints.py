@@ -79,6 +79,24 @@ def test_a_checkpoint_that_is_named_must_be_one_and_whole(tmp_path):
     assert not path.exists()
 
 
+def test_going_on_from_an_earlier_checkpoint_sets_the_later_ones_aside(tmp_path, caplog):
+    paths = [checkpoint(tmp_path, step) for step in (100, 200, 300)]
+    assert resume.checkpoint(tmp_path, {}, str(paths[1])) == str(paths[1])
+    assert checkpoints.all_in(tmp_path) == [paths[1], paths[0]] and (tmp_path / "old-checkpoint-300").is_dir()
+    assert "is now called old-checkpoint-300" in caplog.text
+    best = paths[0].rename(tmp_path / "best-model")  # whatever it is called
+    assert resume.checkpoint(tmp_path, {}, str(best)) == str(best)
+    assert checkpoints.step_of(best) == 100 and not checkpoints.all_in(tmp_path)
+
+
+def test_a_job_that_slurm_queued_again_goes_on_although_its_key_says_anew(tmp_path, monkeypatch):
+    path = checkpoint(tmp_path, 100)
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert resume.checkpoint(tmp_path, {}, "false") == str(path)
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "0")
+    assert resume.checkpoint(tmp_path, {}, "false") is None and not path.exists()
+
+
 def test_old_checkpoints_are_removed_but_never_the_latest_nor_the_best(tmp_path):
     paths = [checkpoint(tmp_path, step) for step in (9, 10, 100, 20)]  # by number, not by name or time
     checkpoints.remove_old(tmp_path, None, None)
@@ -139,6 +157,7 @@ def test_what_was_saved_is_read_back_and_must_be_the_model(tmp_path, tensors, me
     expected = ["a.weight", "b.weight", "lm_head.weight"]
     if message is None:
         checkpoints.read_back(tmp_path, expected, ["lm_head.weight"])
+        checkpoints.read_back(tmp_path, None, [])
     else:
         with pytest.raises(UserError, match=message):
             checkpoints.read_back(tmp_path, expected, ["lm_head.weight"])

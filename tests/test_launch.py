@@ -109,6 +109,9 @@ def test_the_gpus_are_split_between_the_trainer_and_the_vllm_server(four_gpus):
     assert server.endswith("--tensor_parallel_size 2 --revision main &")
     assert trainer.startswith("CUDA_VISIBLE_DEVICES=4,5 accelerate launch") and "--num_processes 2 " in trainer
     assert trainer.endswith("--use_vllm true --vllm_mode server --vllm_server_port 8000")
+    assert str(four_gpus("--accelerate", "single_gpu")).startswith(
+        "CUDA_VISIBLE_DEVICES=4 accelerate launch"
+    )  # not all by DataParallel
     assert str(four_gpus("--accelerate", "zero3", "--vllm", "colocate")).endswith("--use_vllm true --vllm_mode colocate")
 
 
@@ -157,6 +160,7 @@ def said(code):
         (0, [signal.SIGTERM], {0: said(STOPPED), 1: said(STOPPED)}, STOPPED),  # torch's agent was content
         (1, [], {0: said(STOPPED), 1: said(STOPPED)}, STOPPED),  # the processes were sent SIGTERM, the launcher was not
         (1, [], {0: said(STOPPED)}, LOST),  # one was killed, and torch's agent told the other to stop
+        (1, [signal.SIGTERM], {0: said(1), 1: said(LOST)}, STOPPED),  # told to stop, and failed as others went: goes on from before
         (1, [], {0: said(LOST), 1: said(2)}, 2),  # the cause, not what came of it
         (1, [], {0: said(LOST), 1: said(1)}, LOST),
         (1, [signal.SIGINT], {}, 130),

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from recipes.core import jsonl
+from recipes.core import jsonl, watch
 from recipes.core.keys import UserError
 
 logger = logging.getLogger(__name__)
@@ -49,6 +49,7 @@ def _files(checkpoint: Path) -> list[Path]:
 
 
 def _about(path: Path, sync: bool = False) -> dict[str, Any]:
+    watch.did(f"hashing {path.name}")
     with path.open("rb") as file:
         if sync:
             os.fsync(file.fileno())
@@ -58,11 +59,20 @@ def _about(path: Path, sync: bool = False) -> dict[str, Any]:
 def all_in(folder: Path) -> list[Path]:
     """The checkpoints of a run, the latest first."""
     found = [path for path in folder.glob("checkpoint-*") if path.is_dir() and re.fullmatch(r"checkpoint-\d+", path.name)]
-    return sorted(found, key=step_of, reverse=True)
+    return sorted(found, key=lambda path: int(path.name.partition("-")[2]), reverse=True)
 
 
 def step_of(checkpoint: Path) -> int:
-    return int(checkpoint.name.partition("-")[2])
+    """The step after which it was saved, whatever the folder is called."""
+    return int(json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))["global_step"])
+
+
+def set_aside_later(folder: Path, step: int) -> None:
+    """Renames the checkpoints after `step`: a run that goes on from there is another branch, and must not go on from theirs."""
+    for path in all_in(folder):
+        if int(path.name.partition("-")[2]) > step:
+            logger.warning("%s is of the steps that are done again; it is now called old-%s", path, path.name)
+            path.rename(path.with_name(f"old-{path.name}"))
 
 
 def remove_old(folder: Path, limit: int | None, best: str | None) -> None:
@@ -72,12 +82,12 @@ def remove_old(folder: Path, limit: int | None, best: str | None) -> None:
             shutil.rmtree(old)
 
 
-def read_back(folder: Path, expected: Iterable[str], tied: Iterable[str]) -> None:
+def read_back(folder: Path, expected: Iterable[str] | None, tied: Iterable[str]) -> None:
     """Raises `UserError` if the weights saved in `folder` are not the model's: empty tensors (an adapter saved under ZeRO-3 has
     been that elsewhere), nothing but zeros, values that are no numbers, tensors missing or unknown.
 
     Args:
-        expected: the names that the model has for what is saved.
+        expected: the names that the model has for what is saved; `None` if they are not known.
         tied: patterns of names that share their weights with another tensor and may be missing.
     """
     from safetensors import safe_open
@@ -85,6 +95,7 @@ def read_back(folder: Path, expected: Iterable[str], tied: Iterable[str]) -> Non
     names: set[str] = set()
     zero = True
     for file in sorted(folder.glob("*.safetensors")):
+        watch.did(f"reading back {file.name}")
         with safe_open(file, framework="pt") as tensors:
             for name in tensors.keys():  # noqa: SIM118  # no mapping
                 names.add(name)
@@ -96,6 +107,8 @@ def read_back(folder: Path, expected: Iterable[str], tied: Iterable[str]) -> Non
                 zero = zero and not tensor.any()
     if not names or zero:
         raise UserError(f"{folder}: what was just saved {'is all zero' if names else 'holds no weights'}; {_CURE}")
+    if expected is None:
+        return
     missing = {name for name in set(expected) - names if not any(re.search(pattern, name) for pattern in tied)}
     if wrong := sorted(missing | (names - set(expected))):
         raise UserError(

@@ -150,6 +150,8 @@ def plan(stage: str, config: str, options: argparse.Namespace, keys: list[str]) 
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(devices)
         keys = [*keys, *vllm_server.trainer_keys(options.vllm, server)]
 
+    if accelerate == "single_gpu" and len(devices) > 1:  # transformers would take them all, by DataParallel
+        environment["CUDA_VISIBLE_DEVICES"] = devices[0]
     processes = count_processes(options.num_processes, accelerate, len(devices))
     total = processes * options.nodes
     if accelerate in SINGLE and total > 1:

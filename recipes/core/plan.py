@@ -69,9 +69,10 @@ def shape(config: "PretrainedConfig", adapters: "PeftConfig | None" = None) -> S
     """The shape of the model of this config, trained through `adapters` if any; made on the meta device, so nothing is loaded."""
     import torch
     from transformers import AutoModelForCausalLM
+    from transformers.modeling_utils import set_zero3_state
 
     text = config.get_text_config()
-    with torch.device("meta"):
+    with set_zero3_state(), torch.device("meta"):  # the former undoes what ZeRO-3 does to every model that is made
         model: Any = AutoModelForCausalLM.from_config(config)
         head, parameters = model.get_output_embeddings(), model.num_parameters()
         linear = [m for m in model.modules() if isinstance(m, torch.nn.Linear) and m is not head]

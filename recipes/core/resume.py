@@ -61,11 +61,15 @@ def checkpoint(folder: Path, made_of: dict[str, Any], resume: str | None, anyway
 
 
 def _look(folder: Path, made_of: dict[str, Any], resume: str | None, anyway: bool) -> str | None:
+    if int(os.environ.get("SLURM_RESTART_COUNT", "0")) and checkpoints.all_in(folder):
+        resume = None  # a job that was queued again goes on from what it has saved, whatever the key said at first
     if resume and resume.lower() not in ("true", "false"):
-        if not Path(resume, "trainer_state.json").is_file():
+        path = Path(resume)
+        if not (path / "trainer_state.json").is_file():
             raise UserError(f"resume_from_checkpoint: {resume!r} is not a checkpoint (no trainer_state.json)")
-        if Path(resume, checkpoints.SEAL).exists() and (wrong := checkpoints.damage(Path(resume))):
+        if (path / checkpoints.SEAL).exists() and (wrong := checkpoints.damage(path)):
             raise UserError(f"resume_from_checkpoint: {resume} {wrong}")
+        checkpoints.set_aside_later(folder, checkpoints.step_of(path))
         return resume
     if resume and resume.lower() == "false":
         if folder.exists():

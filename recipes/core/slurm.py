@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from recipes.core import config as configuration
+from recipes.core.batch import BatchArguments, check_batch
 from recipes.core.config import ROOT, StageArguments
 from recipes.core.keys import UserError
 
@@ -43,7 +44,8 @@ def script(stage: str, config: str, options: argparse.Namespace, keys: list[str]
     more = [f"--{name}={value}" for name in ("partition", "time") if (value := getattr(options, name))]
     if options.num_processes.isdigit():
         kind = "cpus-per-task" if options.accelerate in ("cpu", "cpu_ddp") else "gpus-per-node"
-        more.append(f"--{kind}={options.num_processes}")
+        count = int(options.num_processes) + (options.vllm_gpus if options.vllm == "server" else 0)
+        more.append(f"--{kind}={count}")
     launcher = ["./launch.sh", stage, config]
     for name in ("accelerate", "num_processes", "vllm", "vllm_gpus"):
         if (value := getattr(options, name)) not in (None, "auto", 1):  # the defaults
@@ -64,6 +66,8 @@ def submit(stage: str, config: str, options: argparse.Namespace, keys: list[str]
     """Prints the script; without --dry-run also writes and submits it. Raises `UserError` if Slurm is not there or refuses."""
     values = configuration.read(stage, argv=["--config", config, *keys])
     folder = values.output_dir(values.parse(StageArguments)).absolute()
+    if stage == "grpo" and options.num_processes.isdigit():
+        check_batch(values.parse(BatchArguments), int(options.num_processes) * options.nodes)
     text = script(stage, config, options, keys, folder)
     sys.stdout.write(text)
     if options.dry_run:

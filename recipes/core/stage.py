@@ -69,8 +69,8 @@ def run(main: Callable[[], None]) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torch's agent has seen the same, and may be quicker
         text = " ".join(str(error).split())[:200]
         if watched and any(word in text.lower() for word in _COMMUNICATION):
-            time.sleep(4)  # by then those who are still there have been heard of
-            if lost := watched.missing(3):
+            time.sleep(4 * watched.period)  # by then those who are still there have been heard of
+            if lost := watched.missing(3 * watched.period):
                 leave(watch.LOST, f"{lost} is gone", f"error: {lost} is gone, and this process cannot go on without ({text})")
         watch.last_words(rank, 1, f"{type(error).__name__}: {text}")
         if watched:

@@ -24,9 +24,9 @@ _AFTER_ERROR = 20.0  # seconds that the other processes have after one has faile
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
 
 
-def end_with_parent() -> None:
-    """The calling process gets SIGTERM when the one that started it ends in any way. Linux only; elsewhere nothing happens."""
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+def end_with_parent(number: int = signal.SIGTERM) -> None:
+    """The calling process gets this signal when the one that started it ends in any way. Linux only; elsewhere nothing happens."""
+    _prctl(_PR_SET_PDEATHSIG, number)
 
 
 def _prctl(option: int, value: int) -> None:
@@ -40,7 +40,8 @@ class _Signals:
     def __init__(self) -> None:
         self.sent: list[int] = []
         for kind in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(kind, self._note)
+            if signal.getsignal(kind) != signal.SIG_IGN:  # as under nohup
+                signal.signal(kind, self._note)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.sent.append(signal.SIGINT if number == signal.SIGINT else signal.SIGTERM)
@@ -59,7 +60,8 @@ def run(command: list[str], environment: dict[str, str], server: vllm_server.Ser
                 vllm_server.check_port(server.port)
                 log = folder / "vllm.txt"
                 with log.open("wb") as output:
-                    served = _start(server.command, server.environment, output.fileno())
+                    # Slurm sends SIGTERM to all: the trainer's last step needs the server, which is ended after it.
+                    served = _start(server.command, server.environment, output.fileno(), deaf=True)
                 vllm_server.wait_until_healthy(served, server.port, log, lambda: bool(signals.sent))
             # torch's agent gives its processes 30 seconds after SIGTERM, which saving may take longer than.
             more = {"LAUNCH_FOLDER": name, "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(round(GRACE))}
@@ -70,7 +72,12 @@ def run(command: list[str], environment: dict[str, str], server: vllm_server.Ser
             _end_all()
 
 
-def _start(command: list[str], environment: dict[str, str], output: int | None) -> "subprocess.Popen[bytes]":
+def _start(command: list[str], environment: dict[str, str], output: int | None, deaf: bool = False) -> "subprocess.Popen[bytes]":
+    def prepare() -> None:
+        end_with_parent(signal.SIGKILL if deaf else signal.SIGTERM)
+        if deaf:
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+
     # In a session of its own: Ctrl-C comes to this process alone, which passes it on once.
     return subprocess.Popen(
         command,
@@ -79,7 +86,7 @@ def _start(command: list[str], environment: dict[str, str], output: int | None) 
         stdout=output,
         stderr=subprocess.STDOUT if output else None,
         start_new_session=True,
-        preexec_fn=end_with_parent,
+        preexec_fn=prepare,
     )
 
 
@@ -133,7 +140,7 @@ def _exit_code(code: int | None, sent: list[int], words: dict[int, dict[str, obj
     codes = {rank: said["code"] for rank, said in words.items()}
     if code == 0 and not any(codes.values()):
         return 0
-    for known in (2, LOST, 1):
+    for known in (2, LOST, 1) if signal.SIGTERM not in sent else ():  # told to stop, a process may fail as others go
         for rank, said in sorted(words.items()):
             if said["code"] == known:
                 if processes > 1:  # a single one has said it last

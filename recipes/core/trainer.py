@@ -29,7 +29,8 @@ class Guard(Trainer):
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
         norm = super()._get_grad_norm(model, grad_norm)
         value = norm if norm is None else float(norm)
-        if value is not None and not math.isfinite(value):  # DeepSpeed has none before its first step
+        # DeepSpeed has none before its first step; the scaler of fp16 looks for infinity, and leaves such a step out.
+        if value is not None and not math.isfinite(value) and self.accelerator.scaler is None:
             self.stop_at("the gradient's norm", value)
         return norm
 

@@ -126,11 +126,15 @@ class Keep(TrainerCallback):
         self.read_back = True
 
 
-def saved_names(model: Any) -> list[str]:
-    """The names that `save_pretrained` gives to the tensors of a model, or of its adapter."""
+def saved_names(model: Any) -> list[str] | None:
+    """The names that `save_pretrained` gives to the tensors of a model, or of its adapter; `None` for a model that transformers
+    saves under other names than it trains it, such as one with experts."""
     from peft import PeftModel, get_peft_model_state_dict
+    from transformers.conversion_mapping import get_model_conversion_mapping
 
-    return list(get_peft_model_state_dict(model) if isinstance(model, PeftModel) else model.state_dict())
+    if isinstance(model, PeftModel):
+        return list(get_peft_model_state_dict(model))
+    return None if get_model_conversion_mapping(model, add_legacy=False) else list(model.state_dict())
 
 
 def tied_names(model: Any) -> list[str]:
@@ -193,7 +197,8 @@ def train(
         trainer.train(resume_from_checkpoint=checkpoint)
         if stop.stopped:
             note(status="stopped")
-            raise Stopped(f"{folder}/checkpoint-{trainer.state.global_step} is saved; ")
+            without = "without resume_from_checkpoint " if args.resume_from_checkpoint else ""
+            raise Stopped(f"{folder}/checkpoint-{trainer.state.global_step} is saved; {without}")
         watch.did("saving the model")
         trainer.save_model()
         names = saved_names(trainer.model)

@@ -24,6 +24,7 @@ class Watch:
     def __init__(self, rank: int, processes: int, leave: Callable[[str], None]) -> None:
         self.rank, self.processes, self.leave = rank, processes, leave
         self.limit, self.began = HANG, time.monotonic()
+        self.period = max(_PERIOD, processes / 32)  # the store of a thousand processes is one process
         self.marks, self.what, self.since = 0, "starting", time.monotonic()
         self.ended: str | None = None  # "" if this process has done its part, else why it could not
         self.heard: dict[int, dict[str, Any]] = {}  # what each other rank said last, and `at`: when that was new
@@ -36,8 +37,8 @@ class Watch:
 
             where = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
             self.store = TCPStore(*where, is_master=False, wait_for_workers=False, timeout=timedelta(seconds=SILENCE))
-            threading.Thread(target=self._talk, daemon=True).start()
-        threading.Thread(target=self._guard, daemon=True).start()
+            for work in (self._talk, self._guard):  # for a process by itself nobody waits
+                threading.Thread(target=work, daemon=True).start()
 
     def did(self, what: str) -> None:
         """Says what this process does from now on."""
@@ -80,12 +81,17 @@ class Watch:
                 said = json.loads(answer)
                 if said["beat"] != self.heard.get(rank, {}).get("beat"):
                     self.heard[rank] = said | {"at": now}
-            time.sleep(max(_PERIOD, self.processes / 32))  # the store of a thousand processes is one process
+            time.sleep(self.period)
 
     def _guard(self) -> None:
         while self.ended is None:
-            time.sleep(_PERIOD)
-            if self.ended is None and (reason := self._reason()):
+            before = time.monotonic()
+            time.sleep(self.period)
+            now = time.monotonic()
+            if now - before > 10 * self.period:  # this process was suspended, and the others perhaps with it: all start anew
+                self.round = self.since = now
+                self.heard = {rank: said | {"at": now} for rank, said in self.heard.items()}
+            elif self.ended is None and (reason := self._reason()):
                 self.leave(reason)
                 return
 
