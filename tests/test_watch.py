@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 
 from recipes.core import jsonl
 from recipes.core.supervise import LOST, STOPPED
-from recipes.core.watch import SILENCE
+from recipes.core.watch import SILENCE, Watch
 from tests.conftest import ROOT, ok, run, stage
 
 GRPO, SFT = "recipes/arithmetic/grpo.yaml", "recipes/arithmetic/sft.yaml"
@@ -120,3 +121,35 @@ def test_a_run_that_goes_on_is_the_same_run_for_wandb(tmp_path):
     identity = json.loads((tmp_path / "policy/manifest.json").read_text())["wandb_run_id"]
     assert first.name.endswith(f"-{identity}") and second.name.endswith(f"-{identity}")
     assert "WANDB_API_KEY" not in os.environ
+
+
+def state(marks, age, waits=False, ended=None, at=0.0):
+    return {"marks": marks, "what": f"work {marks}", "age": age, "waits": waits, "ended": ended, "at": at}
+
+
+@pytest.mark.parametrize(
+    ("others", "reason"),
+    [
+        ({1: state(5, 1)}, None),
+        ({1: state(5, 700, waits=True)}, "rank 0 hangs: work 5, for 7"),  # it waits for this process
+        (
+            {1: state(5, 700), 2: state(9, 700)},
+            "rank 0 hangs",
+        ),  # none is known to wait: the least far, the longest
+        ({1: state(4, 700)}, "rank 1 hangs: work 4, for 700 s .the limit is 600."),
+        ({1: state(4, 700), 2: state(5, 3)}, None),  # someone goes on
+        ({1: state(4, 3, at=-SILENCE - 1)}, "nothing heard for 60 s of rank 1 .work 4."),
+        ({1: state(4, 3, at=-SILENCE - 1, ended="")}, None),  # it has done its part
+        ({1: state(4, 3, at=-11, ended="no such file")}, "rank 1 has ended: no such file"),
+        ({1: state(4, 3, at=-5, ended="no such file")}, None),  # this process may still say more itself
+    ],
+)
+def test_who_is_missed_and_who_is_blamed(others, reason):
+    watch = Watch(0, 1, lambda reason: None)
+    watch.processes, watch.limit = 1 + len(others), 600
+    watch.marks, watch.what, watch.since = 5, "work 5", time.monotonic() - 701
+    if others.get(1, {}).get("at") or others[1]["ended"] is not None:
+        watch.since = time.monotonic()
+    watch.heard = {rank: said | {"at": time.monotonic() + said["at"]} for rank, said in others.items()}
+    found = watch._reason()
+    assert found is None if reason is None else re.match(reason, found), found

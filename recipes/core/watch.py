@@ -64,8 +64,10 @@ class Watch:
         return ", ".join(lost) or None
 
     def _tell(self) -> None:
-        state = {"beat": time.time(), "marks": self.marks, "what": self.what, "age": time.monotonic() - self.since}
-        self.store.set(f"watch/{self.rank}", json.dumps(state | {"ended": self.ended}))
+        self.store.set(f"watch/{self.rank}", json.dumps(self._state() | {"beat": time.time(), "ended": self.ended}))
+
+    def _state(self) -> dict[str, Any]:
+        return {"marks": self.marks, "what": self.what, "age": time.monotonic() - self.since, "waits": _waits()}
 
     def _talk(self) -> None:
         others = [rank for rank in range(self.processes) if rank != self.rank]
@@ -108,13 +110,22 @@ class Watch:
         never = set(range(self.processes)) - set(self.heard) - {self.rank}
         if never and now - self.began > self.limit:
             return f"never heard of rank {min(never)} in {self.limit:.0f} s"
-        own = {"marks": self.marks, "what": self.what, "age": now - self.since}
-        working = {rank: said for rank, said in self.heard.items() if said["ended"] is None} | {self.rank: own}
+        working = {rank: said for rank, said in self.heard.items() if said["ended"] is None} | {self.rank: self._state()}
         if all(said["age"] > self.limit for said in working.values()):
-            # All of them wait in the end: the one that came least far is the one that they wait for.
-            rank, said = min(working.items(), key=lambda item: (item[1]["marks"], -item[1]["age"]))
+            # All but one of them wait for that one, which came least far.
+            rank, said = min(working.items(), key=lambda item: (item[1]["waits"], item[1]["marks"], -item[1]["age"]))
             return f"rank {rank} hangs: {said['what']}, for {said['age']:.0f} s (the limit is {self.limit:.0f})"
         return None
+
+
+def _waits() -> bool:
+    """Whether the main thread is in one of torch's collectives."""
+    frame = sys._current_frames().get(threading.main_thread().ident or 0)
+    while frame:
+        if "/torch/distributed/" in frame.f_code.co_filename:
+            return True
+        frame = frame.f_back
+    return False
 
 
 _watch: Watch | None = None
