@@ -39,7 +39,7 @@ def command(stage: str, processes: int, out: Path, traces: Path, *keys: object) 
     return ["bash", "launch.sh", stage, config, *map(str, words)]
 
 
-USUAL = ("sft of two processes, in the second epoch", "sft by group_by_length", "grpo of two processes, the same")
+USUAL = ("sft of two processes, in the second epoch", "grpo of two processes, the same")
 
 
 @pytest.mark.parametrize("name", [name if name in USUAL else pytest.param(name, marks=pytest.mark.slow) for name in RUNS])

@@ -15,13 +15,7 @@ KEYS = {
     "sft": (SFT, "--per_device_train_batch_size", 8, "--gradient_accumulation_steps", 2, "--lr_scheduler_type", "constant"),
 }
 # In `make test`; the others of the matrix have the mark `slow`.
-USUAL = {
-    ("ddp", "sft", "full"),
-    ("zero2", "grpo", "full"),
-    ("zero3", "grpo", "lora"),
-    ("fsdp2", "grpo", "lora"),
-    ("fsdp2", "sft", "full"),
-}
+USUAL = {("ddp", "grpo", "full"), ("zero2", "sft", "lora"), ("zero3", "grpo", "lora"), ("fsdp2", "sft", "full")}
 CASES = [(config, stage, kind) for config in CONFIGS for stage in KEYS for kind in ("lora", "full")]
 CASES += [("zero1", "sft", "full"), ("zero3_offload", "sft", "lora")]  # the latter compiles for minutes at its first start
 MATRIX = [pytest.param(*case, marks=[] if case in USUAL else pytest.mark.slow, id="-".join(case)) for case in CASES]
