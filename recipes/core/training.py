@@ -146,16 +146,17 @@ def first_process(args: TrainingArguments, work: Any) -> None:
     """Does `work` in the first process when all have come this far; what is wrong is raised in all of them."""
     if args.world_size > 1:
         torch.distributed.barrier()
-    wrong: list[str | None] = [None]
+    problem: UserError | OSError | None = None
     if args.process_index == 0:
         try:
             work()
         except (UserError, OSError) as error:
-            wrong = [str(error)]
+            problem = error
+    wrong = [str(problem or "")]
     if args.world_size > 1:
         broadcast_object_list(wrong)
     if wrong[0]:
-        raise UserError(wrong[0])
+        raise problem or UserError(wrong[0])
 
 
 def train(
