@@ -85,8 +85,8 @@ def launch(words: list[str]) -> int:
         raise UserError("write ./launch.sh STAGE CONFIG; --help says more")
     stage, config = words[:2]
     options, keys = parser().parse_known_args(words[2:])
-    keys = [key for index, key in enumerate(keys) if key != "--" or index]  # argparse leaves the first `--` in
-    keys = keys[1:] if keys[:1] == ["--"] else keys
+    if "--" in keys:  # argparse leaves it in
+        keys.remove("--")
     check_files(stage, config)
     if options.slurm:
         return slurm.submit(stage, config, options, keys)
