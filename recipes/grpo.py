@@ -16,7 +16,7 @@ from typing import Any
 from trl import ModelConfig
 
 import rewards
-from recipes.core import checkpoints, data, jsonl, manifest, models, prompts, resume
+from recipes.core import checkpoints, data, jsonl, manifest, models, prompts, resume, vllm_server
 from recipes.core import config as configuration
 from recipes.core.batch import BatchArguments, check_batch
 from recipes.core.config import StageArguments, UserError
@@ -58,6 +58,10 @@ def main() -> None:
     training_args = config.parse_training(GRPOConfig, output_dir=str(run_dir / "policy"), reward_weights=weights)
     config.print_and_exit(args, model_args, training_args)
     models.check_memory_keys(training_args, model_args)
+    if training_args.use_vllm:
+        vllm_server.check_keys("use_vllm", model_args)
+        if training_args.vllm_mode == "server" and not configuration.has_accelerator():
+            raise UserError("vllm_mode: server: TRL sends it the weights by NCCL, which needs a GPU; write vllm_mode: colocate")
     model_args.dtype = models.dtype_of(model_args)
 
     from recipes.core.trainer import RolloutGRPOTrainer

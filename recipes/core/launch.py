@@ -22,13 +22,14 @@ the same command; 70 if a process died or hung; 130 after Ctrl-C; else 1. What i
 """
 
 import argparse
-import importlib.util
 import os
 import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
+
+from trl import ModelConfig
 
 from recipes.core import config as configuration
 from recipes.core import machine, slurm, supervise, vllm_server
@@ -143,7 +144,7 @@ def plan(stage: str, config: str, options: argparse.Namespace, keys: list[str]) 
     environment = {"ACCELERATE_USE_CPU": "true"} if accelerate == "cpu_ddp" else {}
     server = None
     if options.vllm:
-        check_vllm(stage, options, len(devices), accelerate)
+        check_vllm(stage, options, len(devices), accelerate, values.parse(ModelConfig))
         if options.vllm == "server":
             devices, own = devices[: -options.vllm_gpus], devices[-options.vllm_gpus :]
             server = vllm_server.plan(values, own)
@@ -203,17 +204,13 @@ def count_processes(asked: str, accelerate: str, gpus: int) -> int:
     return gpus
 
 
-def check_vllm(stage: str, options: argparse.Namespace, gpus: int, accelerate: str) -> None:
+def check_vllm(stage: str, options: argparse.Namespace, gpus: int, accelerate: str, model_args: ModelConfig) -> None:
     """Raises `UserError` if vLLM cannot be used as asked."""
     if stage != "grpo":
         raise UserError("--vllm is for grpo; `generate` takes `--teacher vllm`")
     if options.vllm == "off":
         return
-    if importlib.util.find_spec("vllm") is None:
-        raise UserError(
-            f"--vllm {options.vllm}: the package vllm is not there. It samples many times faster on a CUDA machine (pip install "
-            "-r requirements-gpu.txt); without it leave --vllm out, and transformers samples"
-        )
+    vllm_server.check_keys(f"--vllm {options.vllm}", model_args)
     if options.vllm == "server":
         if options.nodes > 1:
             raise UserError(

@@ -54,19 +54,23 @@ def run(command: list[str], environment: dict[str, str], server: vllm_server.Ser
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)  # what its parent leaves behind comes to this process, which ends it
     with tempfile.TemporaryDirectory(prefix="launch-") as name:
         folder = Path(name)
-        served = None
+        served, log = None, folder / "vllm.txt"
         try:
             if server:
                 vllm_server.check_port(server.port)
-                log = folder / "vllm.txt"
                 with log.open("wb") as output:
                     # Slurm sends SIGTERM to all: the trainer's last step needs the server, which is ended after it.
                     served = _start(server.command, server.environment, output.fileno(), deaf=True)
-                vllm_server.wait_until_healthy(served, server.port, log, lambda: bool(signals.sent))
+                vllm_server.wait_until_healthy(served, server, log, lambda: bool(signals.sent))
+                if signals.sent:
+                    return _exit_code(None, signals.sent, {}, processes)
             # torch's agent gives its processes 30 seconds after SIGTERM, which saving may take longer than.
             more = {"LAUNCH_FOLDER": name, "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(round(GRACE))}
             trainer = _start(command, environment | more, None)
             _wait(trainer, served, signals, folder)
+            if served and served.poll() is not None and trainer.poll() != 0 and not signals.sent:
+                _say(vllm_server.ended(served, log))
+                return LOST
             return _exit_code(trainer.returncode, signals.sent, _last_words(folder), processes)
         finally:
             _end_all()

@@ -1,22 +1,24 @@
-"""The vLLM server that `./launch.sh grpo ... --vllm server` starts beside the trainer: TRL's `trl vllm-serve`.
+"""vLLM sampling for `grpo`: what it needs, and the server that `./launch.sh grpo ... --vllm server` starts beside the trainer.
 
-TRL's GRPOTrainer sends it the weights after each step and asks it for completions, many times faster than transformers'
-`generate`. It needs GPUs of its own.
+TRL's GRPOTrainer sends that server, TRL's `trl vllm-serve`, the weights after each step and asks it for completions, many times
+faster than transformers' `generate`. It needs GPUs of its own.
 """
 
+import http.client
+import importlib.util
 import socket
 import subprocess
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from trl import ScriptArguments
+from trl import ModelConfig, ScriptArguments
 
 from recipes.core.config import Config
 from recipes.core.keys import UserError
+
+HOST = "127.0.0.1"  # whoever reaches the server can set its weights
 
 
 @dataclass(frozen=True)
@@ -24,64 +26,84 @@ class Server:
     command: list[str]
     environment: dict[str, str]
     port: int
+    timeout: float  # seconds until it must answer
 
 
 @dataclass
 class ServerArguments(ScriptArguments):
-    """TRL's keys of the trainer that the server must share, with TRL's defaults."""
+    """TRL's keys of the trainer that the server shares."""
 
     model_name_or_path: str | None = None
     model_revision: str | None = None
     vllm_server_port: int = 8000
-    vllm_server_timeout: float = 240.0
-    vllm_gpu_memory_utilization: float = 0.9
+    vllm_server_timeout: float = 600.0  # TRL's 240 is for a server that is up soon; this one downloads and compiles first
     vllm_max_model_length: int | None = None
+
+
+def check_keys(asked: str, model_args: ModelConfig) -> None:
+    """Raises `UserError` if vLLM cannot sample; `asked` is what asks for it."""
+    if importlib.util.find_spec("vllm") is None:
+        raise UserError(
+            f"{asked}: the package vllm is not there. It samples many times faster on a CUDA machine (pip install -r "
+            "requirements-gpu.txt); without it leave this out, and transformers samples"
+        )
+    if model_args.load_in_4bit or model_args.load_in_8bit:
+        raise UserError(
+            f"{asked}: vLLM cannot take the weights of a model in 4 or 8 bits from TRL (huggingface/trl issue 4973); leave out "
+            "load_in_4bit and load_in_8bit, or leave vLLM out, and transformers samples"
+        )
 
 
 def plan(config: Config, devices: list[str]) -> Server:
     """The server for the model of a recipe, on these GPUs."""
     args = config.parse(ServerArguments)
-    command = ["trl", "vllm-serve", "--model", str(args.model_name_or_path), "--port", str(args.vllm_server_port)]
+    command = ["trl", "vllm-serve", "--model", str(args.model_name_or_path), "--host", HOST, "--port", str(args.vllm_server_port)]
     command += ["--tensor_parallel_size", str(len(devices))]
     for option, value in (("--revision", args.model_revision), ("--max_model_len", args.vllm_max_model_length)):
         command += [option, str(value)] if value else []
-    return Server(command, {"CUDA_VISIBLE_DEVICES": ",".join(devices)}, args.vllm_server_port)
+    return Server(command, {"CUDA_VISIBLE_DEVICES": ",".join(devices)}, args.vllm_server_port, args.vllm_server_timeout)
 
 
 def trainer_keys(mode: str, server: Server | None) -> list[str]:
     """The trainer's keys for `--vllm mode`."""
     if mode == "off":
         return ["--use_vllm", "false"]
-    return ["--use_vllm", "true", "--vllm_mode", mode] + (["--vllm_server_port", str(server.port)] if server else [])
+    where = ["--vllm_server_host", HOST, "--vllm_server_port", str(server.port)] if server else []
+    return ["--use_vllm", "true", "--vllm_mode", mode, *where]
 
 
 def check_port(port: int) -> None:
     """Raises `UserError` if another program listens there: the trainer would take it for its server."""
     with socket.socket() as probe:
         probe.settimeout(1)
-        if probe.connect_ex(("127.0.0.1", port)) == 0:
+        if probe.connect_ex((HOST, port)) == 0:
             raise UserError(f"vllm_server_port: something listens on port {port} already; write another one")
 
 
-def wait_until_healthy(
-    process: "subprocess.Popen[bytes]", port: int, log: Path, stop: Callable[[], bool], seconds: float = 600.0
-) -> None:
+def wait_until_healthy(process: "subprocess.Popen[bytes]", server: Server, log: Path, stop: Callable[[], bool]) -> None:
     """Returns once the server answers, or `stop` says so. Raises `UserError` with the last lines of its log if it ends, or does not
-    answer within `seconds`."""
-    deadline = time.monotonic() + seconds
+    answer in time."""
+    deadline = time.monotonic() + server.timeout
     while process.poll() is None and not stop():
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/", timeout=5) as answer:
-                if answer.status == 200:
-                    return
-        except (urllib.error.URLError, OSError):  # not listening yet
+            health = http.client.HTTPConnection(HOST, server.port, timeout=5)  # by no proxy, whatever the environment says
+            health.request("GET", "/health")
+            if health.getresponse().status == 200:
+                return
+        except (http.client.HTTPException, OSError):  # not listening yet
             pass
         if time.monotonic() > deadline:
-            raise UserError(f"the vLLM server did not answer within {seconds:.0f} s; its last lines ({log}):\n{tail(log)}")
+            raise UserError(
+                f"the vLLM server did not answer within {server.timeout:.0f} s (vllm_server_timeout); its last lines:\n{tail(log)}"
+            )
         time.sleep(0.5)
-    if stop():
-        return
-    raise UserError(f"the vLLM server ended with exit code {process.returncode}; its last lines ({log}):\n{tail(log)}")
+    if not stop():
+        raise UserError(ended(process, log))
+
+
+def ended(process: "subprocess.Popen[bytes]", log: Path) -> str:
+    """What is to be said of a server that has ended before its time."""
+    return f"the vLLM server ended with exit code {process.returncode}; its last lines:\n{tail(log)}"
 
 
 def tail(log: Path, lines: int = 15) -> str:
