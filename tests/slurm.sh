@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # tests/slurm.sh DIR start|stop
 #
-# A real Slurm of one machine (munged, slurmctld, slurmd), for root; it needs neither an init nor cgroups. All that it writes lies
-# under DIR and its ports are free ones, so that several run side by side.
+# A real Slurm of one machine (munged, slurmctld, slurmd), for root; it needs neither an init nor cgroups. Jobs of its partition
+# `urgent` pre-empt the others. All that it writes lies under DIR and its ports are free ones, so that several run side by side.
 #   start  starts the three, waits till the node is idle, and prints the line that points Slurm's commands here
 #   stop   ends its jobs, then the three, and waits till they are gone
 # Needs Debian's packages slurmctld, slurmd, slurm-client and munge, and python3. DIR: no spaces, and short (a socket's path has
@@ -74,12 +74,15 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 SchedulerParameters=sched_interval=2
 JobRequeue=1
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 KillWait=30
 ReturnToService=2
 MailProg=/bin/true
 SlurmdParameters=config_overrides
 $node
 PartitionName=debug Nodes=ALL Default=YES MaxTime=INFINITE
+PartitionName=urgent Nodes=ALL MaxTime=INFINITE PriorityTier=10
 END
   (umask 077 && head -c 128 /dev/urandom >"$dir/munge.key")
   if ! { munged --force --socket="$dir/munge.socket" --key-file="$dir/munge.key" --pid-file="$dir/munged.pid" \

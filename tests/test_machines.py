@@ -111,7 +111,7 @@ def state(job: str, variables: dict[str, str]) -> str:
 
 @pytest.mark.slurm
 @pytest.mark.skipif(shutil.which("slurmctld") is None or os.geteuid() != 0, reason="needs root and Debian's packages of Slurm")
-def test_slurm_trains_and_cancelled_or_requeued_a_job_saves_and_goes_on(tmp_path, traces, slurm):
+def test_slurm_trains_and_cancelled_requeued_or_pre_empted_a_job_saves_and_goes_on(tmp_path, traces, slurm):
     def submit(steps: int) -> str:
         keys = ("--output_dir", tmp_path, "--traces", traces, "--per_device_train_batch_size", 8, "--max_steps", steps)
         words = ("--slurm", "--accelerate", "cpu", "--num-processes", 1)
@@ -158,6 +158,16 @@ def test_slurm_trains_and_cancelled_or_requeued_a_job_saves_and_goes_on(tmp_path
     wait_until(job, "RUNNING")
     deadline = time.time() + 150
     while log(job).count("going on from") < 2:
+        assert time.time() < deadline, log(job)[-3000:]
+        time.sleep(0.2)
+    time.sleep(3)
+    urgent = ok(run("sbatch", "--parsable", "--partition=urgent", "--exclusive", "--output=/dev/null", "--wrap=sleep 1", **slurm))
+    wait_until(job, "PENDING")  # pre-empted: Slurm itself sends SIGTERM, and queues the job again
+    assert log(job).count("the same command goes on") >= 3, log(job)[-3000:]
+    wait_until(urgent.stdout.strip(), "COMPLETED")
+    wait_until(job, "RUNNING")
+    deadline = time.time() + 150
+    while log(job).count("going on from") < 3:
         assert time.time() < deadline, log(job)[-3000:]
         time.sleep(0.2)
     ok(run("scancel", job, **slurm))
