@@ -85,8 +85,9 @@ def test_a_port_that_is_taken_is_refused_before_anything_is_started():
         port = taken.getsockname()[1]
         done = run("bash", "launch.sh", "sft", SFT, *SEVERAL, "--node-rank", "0", "--master", f"127.0.0.1:{port}")
         assert done.returncode == 2 and "cannot listen there" in done.stderr
-        with pytest.raises(vllm_server.UserError, match="something listens on port"):
-            vllm_server.check_port(port)
+        for ports, key in (((port, 1), "vllm_server_port"), ((1, port), "vllm_group_port")):
+            with pytest.raises(vllm_server.UserError, match=f"{key}: something listens on port {port}"):
+                vllm_server.check_ports(vllm_server.Server([], {}, *ports, 1))
 
 
 def test_the_network_that_leads_to_another_machine_is_named_and_the_loopback_is_not():

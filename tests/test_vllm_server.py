@@ -99,7 +99,7 @@ COMES = {
 
 @pytest.mark.parametrize("does", COMES)
 def test_a_server_is_waited_for_and_its_last_lines_are_shown_if_it_does_not_come(tmp_path, does):
-    server = Server([], {}, free_port(), 30 if does == "answers" else 3)
+    server = Server([], {}, free_port(), 1, 30 if does == "answers" else 3)
     with (tmp_path / "log.txt").open("wb") as log:
         process = subprocess.Popen([sys.executable, "-c", SERVER, does, str(server.port)], stdout=log, stderr=log)
     try:

@@ -144,8 +144,12 @@ def plan(stage: str, config: str, options: argparse.Namespace, keys: list[str]) 
     environment = {"ACCELERATE_USE_CPU": "true"} if accelerate == "cpu_ddp" else {}
     server = None
     if options.vllm:
-        check_vllm(stage, options, len(devices), accelerate, values.parse(ModelConfig))
+        if stage != "grpo":
+            raise UserError("--vllm is for grpo; `generate` takes `--teacher vllm`")
+        if options.vllm != "off":
+            vllm_server.check_keys(f"--vllm {options.vllm}", values.parse(ModelConfig))
         if options.vllm == "server":
+            vllm_server.check_machine(options.nodes, 0 if accelerate in ON_CPU else len(devices), options.vllm_gpus)
             devices, own = devices[: -options.vllm_gpus], devices[-options.vllm_gpus :]
             server = vllm_server.plan(values, own)
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(devices)
@@ -202,26 +206,6 @@ def count_processes(asked: str, accelerate: str, gpus: int) -> int:
     if not gpus:
         raise UserError(f"--accelerate {accelerate}: there is no GPU to count; write --num-processes N to run it on the CPU")
     return gpus
-
-
-def check_vllm(stage: str, options: argparse.Namespace, gpus: int, accelerate: str, model_args: ModelConfig) -> None:
-    """Raises `UserError` if vLLM cannot be used as asked."""
-    if stage != "grpo":
-        raise UserError("--vllm is for grpo; `generate` takes `--teacher vllm`")
-    if options.vllm == "off":
-        return
-    vllm_server.check_keys(f"--vllm {options.vllm}", model_args)
-    if options.vllm == "server":
-        if options.nodes > 1:
-            raise UserError(
-                "--vllm server is for one machine; for several start `trl vllm-serve` on one more and write --use_vllm true "
-                "--vllm_mode server --vllm_server_host HOST"
-            )
-        if accelerate in ON_CPU or not 0 < options.vllm_gpus < gpus:
-            raise UserError(
-                f"--vllm server: {gpus} GPUs cannot be split between the trainer and a server with {options.vllm_gpus}; both need "
-                "one at least. Write --vllm-gpus, or --vllm colocate to share them"
-            )
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ def run(command: list[str], environment: dict[str, str], server: vllm_server.Ser
         served, log = None, folder / "vllm.txt"
         try:
             if server:
-                vllm_server.check_port(server.port)
+                vllm_server.check_ports(server)
                 with log.open("wb") as output:
                     # Slurm sends SIGTERM to all: the trainer's last step needs the server, which is ended after it.
                     served = _start(server.command, server.environment, output.fileno(), deaf=True)

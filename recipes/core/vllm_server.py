@@ -26,6 +26,7 @@ class Server:
     command: list[str]
     environment: dict[str, str]
     port: int
+    group_port: int  # where it meets the trainer to take the weights
     timeout: float  # seconds until it must answer
 
 
@@ -36,6 +37,7 @@ class ServerArguments(ScriptArguments):
     model_name_or_path: str | None = None
     model_revision: str | None = None
     vllm_server_port: int = 8000
+    vllm_group_port: int = 51216
     vllm_server_timeout: float = 600.0  # TRL's 240 is for a server that is up soon; this one downloads and compiles first
     vllm_max_model_length: int | None = None
 
@@ -54,6 +56,20 @@ def check_keys(asked: str, model_args: ModelConfig) -> None:
         )
 
 
+def check_machine(nodes: int, gpus: int, own: int) -> None:
+    """Raises `UserError` if the server cannot have `own` of this machine's GPUs."""
+    if nodes > 1:
+        raise UserError(
+            "--vllm server is for one machine; for several start `trl vllm-serve` on one more and write --use_vllm true "
+            "--vllm_mode server --vllm_server_host HOST"
+        )
+    if not 0 < own < gpus:
+        raise UserError(
+            f"--vllm server: {gpus} GPUs cannot be split between the trainer and a server with {own}; both need one at least. "
+            "Write --vllm-gpus, or --vllm colocate to share them"
+        )
+
+
 def plan(config: Config, devices: list[str]) -> Server:
     """The server for the model of a recipe, on these GPUs."""
     args = config.parse(ServerArguments)
@@ -61,7 +77,8 @@ def plan(config: Config, devices: list[str]) -> Server:
     command += ["--tensor_parallel_size", str(len(devices))]
     for option, value in (("--revision", args.model_revision), ("--max_model_len", args.vllm_max_model_length)):
         command += [option, str(value)] if value else []
-    return Server(command, {"CUDA_VISIBLE_DEVICES": ",".join(devices)}, args.vllm_server_port, args.vllm_server_timeout)
+    environment = {"CUDA_VISIBLE_DEVICES": ",".join(devices)}
+    return Server(command, environment, args.vllm_server_port, args.vllm_group_port, args.vllm_server_timeout)
 
 
 def trainer_keys(mode: str, server: Server | None) -> list[str]:
@@ -72,12 +89,13 @@ def trainer_keys(mode: str, server: Server | None) -> list[str]:
     return ["--use_vllm", "true", "--vllm_mode", mode, *where]
 
 
-def check_port(port: int) -> None:
-    """Raises `UserError` if another program listens there: the trainer would take it for its server."""
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        if probe.connect_ex((HOST, port)) == 0:
-            raise UserError(f"vllm_server_port: something listens on port {port} already; write another one")
+def check_ports(server: Server) -> None:
+    """Raises `UserError` if another program listens there, such as the server of another run."""
+    for key, port in (("vllm_server_port", server.port), ("vllm_group_port", server.group_port)):
+        with socket.socket() as probe:
+            probe.settimeout(1)
+            if probe.connect_ex((HOST, port)) == 0:
+                raise UserError(f"{key}: something listens on port {port} already; write another one")
 
 
 def wait_until_healthy(process: "subprocess.Popen[bytes]", server: Server, log: Path, stop: Callable[[], bool]) -> None:
