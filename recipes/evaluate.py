@@ -21,7 +21,7 @@ from trl import ModelConfig
 import rewards
 from recipes.core import config as configuration
 from recipes.core import data, jsonl, manifest, models, prompts, resume
-from recipes.core.config import StageArguments, UserError
+from recipes.core.config import StageArguments, UserError, process_state
 from recipes.core.drawing import Drawing, draw
 from recipes.core.jsonl import Row
 from recipes.core.sampling import SamplingArguments
@@ -77,13 +77,11 @@ def main() -> None:
         numbers = [f"{index:06d}" for index in range(len(questions))]
         sets[name] = questions.remove_columns([c for c in questions.column_names if c == "key"]).add_column("key", numbers)
 
-    from accelerate import PartialState
-
     from recipes.core import scores, tables
 
     resolved = config.resolve(args, sampling, model_args, stage)
     inputs = {name: manifest.fingerprint(questions) for name, questions in sets.items()}
-    is_main = PartialState().is_main_process
+    is_main = process_state().is_main_process
     hashes = {name: manifest.model_sha256(path) if is_main else None for name, path in chosen.items()}
     summaries: dict[str, dict[str, Any]] = {name: {} for name in sets}
     accuracies: dict[str, dict[str, dict[str, float]]] = {name: {} for name in sets}
@@ -165,9 +163,7 @@ def answers(
     made_of: dict[str, Any],
 ) -> tuple[list[Row], dict[str, float]]:
     """Every completion of one model on one set with its verdicts, in the order of the questions; and how fast it came."""
-    from accelerate import PartialState
-
-    state, began, about = PartialState(), time.time(), file.with_suffix(".manifest.json")
+    state, began, about = process_state(), time.time(), file.with_suffix(".manifest.json")
     if isinstance(teacher, LocalTeacher):
         questions = data.drop_long_prompts(questions, teacher.tokenizer, args.max_prompt_length)
         made_of["model"]["first_prompt"] = prompts.render(teacher.tokenizer, questions[0]["prompt"])

@@ -17,7 +17,7 @@ from trl import ModelConfig
 import rewards
 from recipes.core import config as configuration
 from recipes.core import data, jsonl, manifest, models, prompts, resume
-from recipes.core.config import StageArguments, UserError
+from recipes.core.config import StageArguments, UserError, process_state
 from recipes.core.drawing import Drawing, draw
 from recipes.core.sampling import SamplingArguments
 from recipes.core.stage import run
@@ -51,9 +51,7 @@ def main() -> None:
     questions = data.load_questions(args, args.dataset_train_split, args.max_train_samples)
     held_out = held_out_questions(args, config.source) if choice.decontaminate else []
 
-    from accelerate import PartialState
-
-    state = PartialState()
+    state = process_state()
     if local:
         tokenizer = prompts.load_tokenizer(name, args.chat_template, revision=model_args.model_revision)
         questions = data.drop_long_prompts(questions, tokenizer, args.max_prompt_length)

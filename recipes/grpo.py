@@ -60,9 +60,10 @@ def main() -> None:
     models.check_memory_keys(training_args, model_args)
     if training_args.use_vllm:
         vllm_server.check_keys("use_vllm", model_args)
+        training_args.vllm_max_model_length = vllm_server.max_model_length(config)
         if training_args.vllm_mode == "server" and not configuration.has_accelerator():
             raise UserError("vllm_mode: server: TRL sends it the weights by NCCL, which needs a GPU; write vllm_mode: colocate")
-    model_args.dtype = models.dtype_of(model_args)
+    model_args.dtype = models.training_dtype(model_args)
 
     from recipes.core.trainer import RolloutGRPOTrainer
     from recipes.core.training import train
@@ -87,7 +88,7 @@ def main() -> None:
         lengths = data.prompt_lengths(questions, tokenizer)
         seed = training_args.seed if training_args.shuffle_dataset else None
         questions = data.longest_first(questions, lengths, groups, seed)
-    training_args.model_init_kwargs = models.load_kwargs(model_args) | (training_args.model_init_kwargs or {})
+    training_args.model_init_kwargs = models.training_kwargs(model_args) | (training_args.model_init_kwargs or {})
     trainer = RolloutGRPOTrainer(
         model=model_args.model_name_or_path,
         reward_funcs=functions,

@@ -55,7 +55,7 @@ def main() -> None:
     config.print_and_exit(args, model_args, training_args)
     check_packing(training_args, model_args)
     models.check_memory_keys(training_args, model_args)
-    model_args.dtype = models.dtype_of(model_args)
+    model_args.dtype = models.training_dtype(model_args)
 
     from recipes.core.trainer import GuardedSFTTrainer
     from recipes.core.training import train
@@ -76,7 +76,7 @@ def main() -> None:
         "batch": {"processes": training_args.world_size},
     }
     checkpoint = resume.checkpoint(student_dir, made_of, training_args.resume_from_checkpoint, args.resume_anyway)
-    training_args.model_init_kwargs = models.load_kwargs(model_args) | (training_args.model_init_kwargs or {})
+    training_args.model_init_kwargs = models.training_kwargs(model_args) | (training_args.model_init_kwargs or {})
     trainer = GuardedSFTTrainer(
         model=model_args.model_name_or_path,
         args=training_args,

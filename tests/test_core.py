@@ -4,10 +4,9 @@ import json
 
 import pytest
 
-from recipes.core import jsonl, manifest
+from recipes.core import jsonl, manifest, models
 from recipes.core.batch import BatchArguments, check_batch
 from recipes.core.config import UserError
-from recipes.core.models import check_model
 from recipes.core.prompts import load_tokenizer
 from recipes.core.targets import check_targets, drop_long_traces, hold_out
 from tests.conftest import ROOT
@@ -74,7 +73,7 @@ def test_what_the_batch_check_accepts_and_refuses_is_what_trl_accepts_and_refuse
 
 
 def test_models_that_are_none_are_refused_before_anything_is_loaded(tmp_path):
-    assert check_model("m", "Qwen/Qwen3-0.6B-Base") == "Qwen/Qwen3-0.6B-Base"
+    assert models.check_model("m", "Qwen/Qwen3-0.6B-Base") == "Qwen/Qwen3-0.6B-Base"
     (tmp_path / "notes.txt").touch()
     for name, message in (
         (None, "m is not set"),
@@ -82,11 +81,49 @@ def test_models_that_are_none_are_refused_before_anything_is_loaded(tmp_path):
         (str(tmp_path), "holds no model.*notes.txt"),
     ):
         with pytest.raises(UserError, match=message):
-            check_model("m", name)
+            models.check_model("m", name)
 
 
 def trace(text):
     return {"prompt": [{"role": "user", "content": "23*7+5"}], "completion": [{"role": "assistant", "content": text}]}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "use_peft", "sharded", "expected"),
+    [
+        (None, False, None, "float32"),  # bfloat16 holds 3 digits: AdamW's steps would be rounded away
+        (None, False, "DEEPSPEED", "bfloat16"),  # which trains a copy in float32
+        (None, False, "FSDP", "bfloat16"),  # the same
+        (None, True, None, "bfloat16"),  # peft makes the adapters float32
+        ("bfloat16", False, None, "bfloat16"),  # as asked for
+    ],
+)
+def test_on_a_gpu_full_weights_are_trained_in_float32_unless_something_else_keeps_a_copy(
+    monkeypatch, dtype, use_peft, sharded, expected
+):
+    import torch
+    from trl import ModelConfig
+
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    for kind in ("DEEPSPEED", "FSDP"):
+        monkeypatch.setenv(f"ACCELERATE_USE_{kind}", str(sharded == kind).lower())
+    model_args = ModelConfig(dtype=dtype, use_peft=use_peft)
+    assert models.training_dtype(model_args) == expected
+    assert models.dtype_of(model_args) == "bfloat16"  # for inference
+
+
+def test_most_steps_of_adamw_are_lost_on_weights_in_bfloat16():
+    import torch
+
+    moved = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        weight = torch.nn.Parameter((0.03 * torch.randn(10000, generator=torch.Generator().manual_seed(0))).to(dtype))
+        before, optimizer = weight.detach().clone(), torch.optim.AdamW([weight], lr=2e-5, weight_decay=0.0)
+        for _ in range(20):
+            weight.grad = torch.ones_like(weight)
+            optimizer.step()
+        moved[dtype] = (weight.detach() != before).float().mean().item()
+    assert moved[torch.float32] == 1.0 and moved[torch.bfloat16] < 0.5  # why `training_dtype` is what it is
 
 
 def test_a_trace_that_does_not_fit_is_left_out_whole(caplog):

@@ -51,7 +51,7 @@ def four_gpus(monkeypatch):
 def test_the_gpus_are_split_between_the_trainer_and_the_vllm_server(four_gpus):
     server, trainer = str(four_gpus("--accelerate", "ddp", "--vllm", "server", "--vllm-gpus", "2")).splitlines()
     assert server.startswith("CUDA_VISIBLE_DEVICES=6,7 trl vllm-serve --model Qwen/Qwen3-1.7B-Base --host 127.0.0.1 --port 8000 ")
-    assert server.endswith("--tensor_parallel_size 2 --revision main &")
+    assert server.endswith("--tensor_parallel_size 2 --revision main --max_model_len 1280 &")
     assert trainer.startswith("CUDA_VISIBLE_DEVICES=4,5 accelerate launch") and "--num_processes 2 " in trainer
     assert trainer.endswith("--use_vllm true --vllm_mode server --vllm_server_host 127.0.0.1 --vllm_server_port 8000")
     assert str(four_gpus("--accelerate", "single_gpu")).startswith(

@@ -13,12 +13,15 @@ import sys
 from dataclasses import dataclass, field, fields
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from trl.scripts.utils import TrlParser
 
 from recipes.core.keys import UserError, check_key, is_secret, training_keys
+
+if TYPE_CHECKING:
+    from accelerate import PartialState
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,6 +31,13 @@ def has_accelerator() -> bool:
     import torch
 
     return torch.accelerator.is_available() and os.environ.get("ACCELERATE_USE_CPU", "").lower() != "true"
+
+
+def process_state() -> "PartialState":
+    """accelerate's state of this process and the others; its device is the CPU where the launch said so, which it does not read."""
+    from accelerate import PartialState
+
+    return PartialState(cpu=not has_accelerator())
 
 
 @dataclass

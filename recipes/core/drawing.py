@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import rewards
 from recipes.core import jsonl, watch
+from recipes.core.config import process_state
 from recipes.core.jsonl import Row
 from recipes.core.sampling import SamplingArguments, batches
 from recipes.core.teachers import Teacher
@@ -52,10 +53,9 @@ def draw(teacher: Teacher, wanted: Drawing, label: str) -> tuple[list[Row], dict
         All rows, in the order of the questions; and what this process has drawn, if anything: `completions`, `tokens`,
         `tokens_per_second`, `seconds_per_completion`.
     """
-    from accelerate import PartialState
     from tqdm import tqdm
 
-    state, n = PartialState(), wanted.sampling.num_generations
+    state, n = process_state(), wanted.sampling.num_generations
     done = {(row["key"], row["sample"]) for row in jsonl.read(wanted.file)}
     state.wait_for_everyone()  # until all have read it
     # Prompts of about one length need little padding; the longest come first, so that what does not fit shows at once.

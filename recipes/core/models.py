@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recipes.core.config import ROOT, UserError, has_accelerator
+from recipes.core.config import ROOT, UserError, has_accelerator, process_state
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, Trainer, TrainingArguments
@@ -40,6 +40,18 @@ def dtype_of(model_args: "ModelConfig") -> str:
     return model_args.dtype or ("bfloat16" if has_accelerator() else "float32")
 
 
+def training_dtype(model_args: "ModelConfig") -> str:
+    """The dtype of the weights that are trained. Full weights in bfloat16 would round most of AdamW's steps away; adapters are
+    float32 in any case, and DeepSpeed and FSDP2 keep copies in float32 themselves."""
+    if model_args.dtype or model_args.use_peft or _is_sharded():
+        return dtype_of(model_args)
+    return "float32"
+
+
+def _is_sharded() -> bool:
+    return any(os.environ.get(f"ACCELERATE_USE_{kind}") == "true" for kind in ("DEEPSPEED", "FSDP"))
+
+
 def check_memory_keys(training_args: "TrainingArguments", model_args: "ModelConfig") -> None:
     """Raises `UserError` for keys that save memory and do not work where they are asked for; the README has the table."""
     optim = str(getattr(training_args.optim, "value", training_args.optim))
@@ -68,10 +80,19 @@ def load_kwargs(model_args: "ModelConfig") -> dict[str, Any]:
     }
 
 
+def training_kwargs(model_args: "ModelConfig") -> dict[str, Any]:
+    """What `from_pretrained` is called with for a model that is trained."""
+    kwargs = load_kwargs(model_args)
+    # A single process would spread what does not fit on its GPU over the CPU, and be slow without a word.
+    alone = int(os.environ.get("WORLD_SIZE", "1")) == 1 and not _is_sharded()
+    if alone and has_accelerator() and (device := process_state().device).type != "mps":
+        kwargs["device_map"] = {"": str(device)}
+    return kwargs
+
+
 def load_model(name: str | Path, model_args: "ModelConfig", **kwargs: Any) -> "PreTrainedModel":
     """The model for inference, on the accelerator if there is one. An adapter is merged into its base: one matrix product
     a layer instead of three. `kwargs` go to `from_pretrained`, over what `model_args` says."""
-    from accelerate import PartialState
     from transformers import AutoModelForCausalLM
 
     base = adapter_base(name)
@@ -83,4 +104,4 @@ def load_model(name: str | Path, model_args: "ModelConfig", **kwargs: Any) -> "P
         from peft import PeftModel
 
         model = PeftModel.from_pretrained(model, str(name)).merge_and_unload()
-    return model.to(PartialState().device).eval()
+    return model.to(process_state().device).eval()

@@ -95,8 +95,8 @@ def distil(config: Config, started: float) -> None:
     training_args = config.parse_training(DistillationConfig, output_dir=str(run_dir / "student"))
     config.print_and_exit(args, model_args, training_args)
     models.check_memory_keys(training_args, model_args)
-    model_args.dtype = models.dtype_of(model_args)
-    teacher_args = replace(model_args, model_revision=training_args.teacher_model_revision or "main")
+    model_args.dtype, dtype = models.training_dtype(model_args), models.dtype_of(model_args)
+    teacher_args = replace(model_args, model_revision=training_args.teacher_model_revision or "main", dtype=dtype)
 
     from recipes.core.trainer import GuardedDistillationTrainer
     from recipes.core.training import train
@@ -123,7 +123,7 @@ def distil(config: Config, started: float) -> None:
         "batch": {"processes": training_args.world_size},
     }
     checkpoint = resume.checkpoint(student_dir, made_of, training_args.resume_from_checkpoint, args.resume_anyway)
-    training_args.model_init_kwargs = models.load_kwargs(model_args) | (training_args.model_init_kwargs or {})
+    training_args.model_init_kwargs = models.training_kwargs(model_args) | (training_args.model_init_kwargs or {})
     # ZeRO-3 splits what is loaded under it, and no adapter can be merged into parts: the trainer splits the merged teacher.
     unset_hf_deepspeed_config()
     teacher = models.load_model(teacher_name, teacher_args, **(training_args.teacher_model_init_kwargs or {}))

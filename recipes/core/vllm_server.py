@@ -40,6 +40,17 @@ class ServerArguments(ScriptArguments):
     vllm_group_port: int = 51216
     vllm_server_timeout: float = 600.0  # TRL's 240 is for a server that is up soon; this one downloads and compiles first
     vllm_max_model_length: int | None = None
+    max_completion_length: int = 256
+    max_prompt_length: int | None = None
+
+
+def max_model_length(config: Config) -> int | None:
+    """Tokens of the longest prompt and completion, where the recipe says both: vLLM keeps room for whole sequences, by default as
+    long as the model allows."""
+    args = config.parse(ServerArguments)
+    if args.vllm_max_model_length or not args.max_prompt_length:
+        return args.vllm_max_model_length
+    return args.max_prompt_length + args.max_completion_length
 
 
 def check_keys(asked: str, model_args: ModelConfig) -> None:
@@ -75,7 +86,7 @@ def plan(config: Config, devices: list[str]) -> Server:
     args = config.parse(ServerArguments)
     command = ["trl", "vllm-serve", "--model", str(args.model_name_or_path), "--host", HOST, "--port", str(args.vllm_server_port)]
     command += ["--tensor_parallel_size", str(len(devices))]
-    for option, value in (("--revision", args.model_revision), ("--max_model_len", args.vllm_max_model_length)):
+    for option, value in (("--revision", args.model_revision), ("--max_model_len", max_model_length(config))):
         command += [option, str(value)] if value else []
     environment = {"CUDA_VISIBLE_DEVICES": ",".join(devices)}
     return Server(command, environment, args.vllm_server_port, args.vllm_group_port, args.vllm_server_timeout)
