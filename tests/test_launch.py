@@ -6,7 +6,7 @@ import socket
 import psutil
 import pytest
 
-from recipes.core import machine, vllm_server
+from recipes.core import launch, machine, vllm_server
 from tests.conftest import ROOT, run
 
 GRPO, SFT = "recipes/arithmetic/grpo.yaml", "recipes/arithmetic/sft.yaml"
@@ -32,6 +32,16 @@ def test_the_golden_batch_script_for_slurm(tmp_path):
     assert done.stdout.replace(str(ROOT), "/repository") == (ROOT / "tests/golden/slurm.txt").read_text()
     (tmp_path / "job.sh").write_text(done.stdout)
     assert run("bash", "-n", tmp_path / "job.sh").returncode == 0
+
+
+def test_a_job_asks_for_the_gpus_and_cores_of_its_processes():
+    def asked(*words):
+        done = run("bash", "launch.sh", "grpo", GRPO, "--slurm", "--dry-run", *words)
+        return [line.partition("--")[2] for line in done.stdout.splitlines() if "-per-" in line and "ntasks" not in line][:2]
+
+    assert asked("--accelerate", "single_gpu") == ["gpus-per-node=1", "cpus-per-task=4"]
+    assert asked("--accelerate", "zero2", "--num-processes", 2, "--vllm", "server") == ["gpus-per-node=3", "cpus-per-task=12"]
+    assert asked("--accelerate", "cpu_ddp", "--num-processes", 2)[0] == "cpus-per-task=2"
 
 
 def test_no_accelerate_config_has_a_count_of_processes_or_what_the_recipe_says():
@@ -67,6 +77,9 @@ SEVERAL = ["--accelerate", "ddp", "--num-processes", "2", "--nodes", "2"]
         (["grpo", GRPO, *SEVERAL, "--node-rank", "0", "--master", "a"], "write HOST:PORT"),
         (["grpo", GRPO, "--node-rank", "0"], "write --nodes, too"),
         (["grpo", GRPO, *SEVERAL, "--node-rank", "1", "--master", "no.such.host.invalid:29500"], "does not know the host"),
+        (["grpo", GRPO, "--accelerate", "single_gpu"], "there is no GPU to count"),
+        (["grpo", GRPO, "--slurm", "--num-processes", "2"], "--slurm: write --accelerate, too"),
+        (["grpo", GRPO, "--slurm", "--accelerate", "zero2"], "--slurm: write --num-processes, too"),
         (["grpo", GRPO, "--nodes", "two"], "argument --nodes: invalid int value: 'two'"),
         (["generate", "recipes/arithmetic/generate.yaml", "--vllm", "server"], "`generate` takes `--teacher vllm`"),
         (["grpo", GRPO, "--vllm", "fast"], "argument --vllm: invalid choice"),
@@ -90,9 +103,30 @@ def test_a_port_that_is_taken_is_refused_before_anything_is_started():
                 vllm_server.check_ports(vllm_server.Server([], {}, *ports, 1))
 
 
+def test_gpus_that_torch_cannot_use_and_a_missing_compiler_are_said_before_anything_is_started(monkeypatch):
+    import torch
+
+    monkeypatch.setattr(machine.os.path, "exists", lambda path: path == "/dev/dxg")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(machine.UserError, match=r"has 2 GPUs that torch .* cannot use"):
+        machine.visible_gpus()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-5,GPU-7")
+    assert machine.visible_gpus() == ["GPU-5", "GPU-7"]
+    monkeypatch.setattr(machine.shutil, "which", lambda name: None)
+    monkeypatch.delenv("CC", raising=False)
+    with pytest.raises(machine.UserError, match="there is no C compiler"):
+        launch.plan("grpo", GRPO, launch.parser().parse_args(["--accelerate", "single_gpu"]), [])
+    options = launch.parser().parse_args([])  # one process, and the GPUs that the model is split over
+    split = launch.plan("generate", "recipes/gsm8k/generate.yaml", options, ["--vllm_tensor_parallel_size", "2"])
+    assert split.environment == {"CUDA_VISIBLE_DEVICES": "GPU-5,GPU-7"}
+    assert launch.plan("generate", "recipes/gsm8k/generate.yaml", options, []).environment == {"CUDA_VISIBLE_DEVICES": "GPU-5"}
+
+
 def test_the_network_that_leads_to_another_machine_is_named_and_the_loopback_is_not():
-    assert machine.interface("127.0.0.1") == {}
+    assert machine.interface("127.0.0.1", "127.0.0.1") == machine.interface("localhost", "127.0.0.1") == {}
+    assert machine.interface("node0", "127.0.1.1") == machine.interface("192.0.2.1", "192.0.2.1")  # rank 0's own name on Debian
     addresses = {a.address: name for name, many in psutil.net_if_addrs().items() for a in many if a.family == socket.AF_INET}
     for address, name in addresses.items():
         if not address.startswith("127."):
-            assert machine.interface(address) == {"GLOO_SOCKET_IFNAME": name}
+            assert machine.interface(address, address) == {"GLOO_SOCKET_IFNAME": name}

@@ -36,10 +36,16 @@ from recipes.core import machine, slurm, supervise, vllm_server
 from recipes.core.batch import BatchArguments, check_batch
 from recipes.core.config import ROOT
 from recipes.core.keys import UserError
+from recipes.core.machine import ON_CPU, SINGLE
 
-SINGLE = ("cpu", "single_gpu")  # accelerate configs of one process
-ON_CPU = ("cpu", "cpu_ddp")
 VLLM = ("server", "colocate", "off")
+
+
+@dataclass
+class SeveralGPUs:
+    """The key of `generate` by which one process has several GPUs."""
+
+    vllm_tensor_parallel_size: int = 1
 
 
 @dataclass(frozen=True)
@@ -98,7 +104,8 @@ def launch(words: list[str]) -> int:
         return 0
     environment = planned.environment
     if options.nodes > 1:
-        environment = environment | machine.interface(machine.check_master(options.master, options.node_rank))
+        host, address = machine.check_master(options.master, options.node_rank)
+        environment = environment | machine.interface(host, address)
     return supervise.run(planned.command, environment, planned.server, planned.processes)
 
 
@@ -156,13 +163,16 @@ def plan(stage: str, config: str, options: argparse.Namespace, keys: list[str]) 
         keys = [*keys, *vllm_server.trainer_keys(options.vllm, server)]
 
     if accelerate == "single_gpu" and len(devices) > 1:  # transformers would take them all, by DataParallel
-        environment["CUDA_VISIBLE_DEVICES"] = devices[0]
+        several = values.parse(SeveralGPUs).vllm_tensor_parallel_size if stage == "generate" else 1
+        environment["CUDA_VISIBLE_DEVICES"] = ",".join(devices[:several])
     processes = count_processes(options.num_processes, accelerate, len(devices))
     total = processes * options.nodes
     if accelerate in SINGLE and total > 1:
         raise UserError(
             f"--accelerate {accelerate} is one process; for {total} take cpu_ddp on a CPU, and ddp, zero2, zero3 or fsdp2 elsewhere"
         )
+    if accelerate not in ON_CPU and devices and stage in ("grpo", "sft"):
+        machine.check_compiler()
     if accelerate in ("ddp", "cpu_ddp", "fsdp2") and total < 2:
         raise UserError(f"--accelerate {accelerate} needs two processes or more; write --num-processes 2, or --accelerate cpu")
     if stage == "grpo":
@@ -199,13 +209,13 @@ def count_processes(asked: str, accelerate: str, gpus: int) -> int:
         if gpus and accelerate not in ON_CPU and int(asked) > gpus:
             raise UserError(f"--num-processes is {asked}, but there are {gpus} GPUs for them")
         return int(asked)
-    if accelerate in SINGLE:
+    if accelerate == "cpu":
         return 1
     if accelerate == "cpu_ddp":
         return os.cpu_count() or 1
     if not gpus:
         raise UserError(f"--accelerate {accelerate}: there is no GPU to count; write --num-processes N to run it on the CPU")
-    return gpus
+    return 1 if accelerate == "single_gpu" else gpus
 
 
 if __name__ == "__main__":

@@ -11,9 +11,11 @@ from recipes.core import config as configuration
 from recipes.core.batch import BatchArguments, check_batch
 from recipes.core.config import ROOT, StageArguments
 from recipes.core.keys import UserError
+from recipes.core.machine import ON_CPU, SINGLE
 
 # Slurm sends SIGTERM this long before the time limit: time for the step under way, and to save.
 _WARNING_SECONDS = 300
+CPUS_PER_GPU = 4  # for the process, and for what judges its answers
 
 _SCRIPT = """\
 #!/bin/bash
@@ -29,7 +31,8 @@ set -uo pipefail
 cd {root}
 master=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1):$((20000 + SLURM_JOB_ID % 10000))
 export master
-srun --kill-on-bad-exit=1 bash -c {launcher}
+# Each launcher ends by itself when another does, and may be saving until then.
+srun --kill-on-bad-exit=0 --cpus-per-task="${{SLURM_CPUS_PER_TASK:-1}}" bash -c {launcher}
 code=$?
 # A job that was cancelled is not RUNNING any more, and stays cancelled.
 if [[ $code == 75 && $(scontrol show job "$SLURM_JOB_ID") == *JobState=RUNNING* ]]; then
@@ -42,10 +45,12 @@ exit $code
 def script(stage: str, config: str, options: argparse.Namespace, keys: list[str], folder: Path) -> str:
     """The batch script."""
     more = [f"--{name}={value}" for name in ("partition", "time") if (value := getattr(options, name))]
-    if options.num_processes.isdigit():
-        kind = "cpus-per-task" if options.accelerate in ("cpu", "cpu_ddp") else "gpus-per-node"
-        count = int(options.num_processes) + (options.vllm_gpus if options.vllm == "server" else 0)
-        more.append(f"--{kind}={count}")
+    count = processes(options)
+    if options.accelerate in ON_CPU:
+        more.append(f"--cpus-per-task={count}")
+    else:
+        count += options.vllm_gpus if options.vllm == "server" else 0
+        more += [f"--gpus-per-node={count}", f"--cpus-per-task={CPUS_PER_GPU * count}"]
     launcher = ["./launch.sh", stage, config]
     for name in ("accelerate", "num_processes", "vllm", "vllm_gpus"):
         if (value := getattr(options, name)) not in (None, "auto", 1):  # the defaults
@@ -62,12 +67,24 @@ def script(stage: str, config: str, options: argparse.Namespace, keys: list[str]
     )
 
 
+def processes(options: argparse.Namespace) -> int:
+    """On each node. Raises `UserError` if that is left to be found out there: a job gets what it asked for before."""
+    if options.accelerate is None:
+        raise UserError("--slurm: write --accelerate, too: a job has the GPUs that it asks for, if any")
+    if options.num_processes.isdigit():
+        return int(options.num_processes)
+    if options.accelerate in SINGLE:
+        return 1
+    raise UserError(f"--slurm: write --num-processes, too: how many each node has with --accelerate {options.accelerate}")
+
+
 def submit(stage: str, config: str, options: argparse.Namespace, keys: list[str]) -> int:
     """Prints the script; without --dry-run also writes and submits it. Raises `UserError` if Slurm is not there or refuses."""
     values = configuration.read(stage, argv=["--config", config, *keys])
     folder = values.output_dir(values.parse(StageArguments)).absolute()
-    if stage == "grpo" and options.num_processes.isdigit():
-        check_batch(values.parse(BatchArguments), int(options.num_processes) * options.nodes)
+    count = processes(options)
+    if stage == "grpo":
+        check_batch(values.parse(BatchArguments), count * options.nodes)
     text = script(stage, config, options, keys, folder)
     sys.stdout.write(text)
     if options.dry_run:
