@@ -18,7 +18,7 @@ os.environ.update(OFFLINE)
 def run(*command: object, **environment: str) -> subprocess.CompletedProcess[str]:
     """A real command in the repository's folder."""
     return subprocess.run(
-        [str(word) for word in command], cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, timeout=300
+        [str(word) for word in command], cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, timeout=600
     )
 
 

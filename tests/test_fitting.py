@@ -57,6 +57,17 @@ def test_zero_splits_what_its_paper_says():
     assert estimate(full(sharding="fsdp2", processes=4))["optimiser"] == 2 * 1_720_574_976
 
 
+def test_fsdp2_does_not_split_weights_in_four_bits():
+    weights = {
+        (kind, processes): estimate(qwen(bits=4, sharding=kind, processes=processes, generation_rows=0))["weights"]
+        for kind in ("zero3", "fsdp2")
+        for processes in (8, 16)
+    }
+    in_four_bits = qwen().shape.linear * 9 / 16  # 4 bits, and an fp32 scale for every 64 weights
+    assert weights["fsdp2", 8] - weights["zero3", 8] == pytest.approx(in_four_bits * 7 / 8, rel=0.15)
+    assert weights["fsdp2", 16] - weights["zero3", 16] == pytest.approx(in_four_bits * 15 / 16, rel=0.15)
+
+
 def test_a_smaller_batch_comes_before_checkpointing_and_that_before_another_optimiser():
     plan = replace(full(), gradient_checkpointing=False, generation_rows=0)
     assert fitting(plan, 1e12) == plan and fitting(plan, 1e9) is None

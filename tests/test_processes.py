@@ -49,7 +49,8 @@ def test_two_processes_train_save_go_on_and_leave_a_model_that_loads(tmp_path, t
     next(left.glob("*.safetensors")).unlink()
     done = launch(stage, accelerate, 2, tmp_path, traces, *keys)
     assert "going on from" in done.stderr and "checkpoint-2" in done.stderr
-    assert largest_difference(whole, weights(left)) == 0.0
+    # DeepSpeed's AdamW for CPUs multiplies its betas step by step, and takes powers of them when it goes on: the last bit differs.
+    assert largest_difference(whole, weights(left)) <= (1e-7 if accelerate == "zero3_offload" else 0.0)
     loaded = load_model(left, ModelConfig(dtype="float32"))
     base = load_model(f"recipes/arithmetic/models/{'base' if stage == 'grpo' else 'student_base'}", ModelConfig(dtype="float32"))
     assert 0 < largest_difference(base.state_dict(), loaded.state_dict()) < 0.1

@@ -46,7 +46,8 @@ def _stays(plan: Plan) -> dict[str, int]:
     quantised = {4: 0.5 + 4 / 64, 8: 1.0}.get(plan.bits, plan.weight_bytes)  # NF4 has an fp32 scale for every 64 weights
     frozen = s.parameters if s.adapted else 0
     of_trained = _trained_bytes(plan)
-    weights = int(s.trainable * of_trained + bool(frozen) * ((frozen - s.linear) * plan.weight_bytes + s.linear * quantised))
+    base = int(s.linear * quantised) if frozen else 0
+    weights = int(s.trainable * of_trained) + (frozen - s.linear if frozen else 0) * plan.weight_bytes
     gradients = s.trainable * of_trained
     count = next((states for name, states in STATES.items() if name in plan.optim), 2)
     if "8bit" in plan.optim or "4bit" in plan.optim:  # fp32 scales for every 256; transformers keeps embeddings at 32 bits
@@ -59,6 +60,8 @@ def _stays(plan: Plan) -> dict[str, int]:
     live = 0
     if plan.sharding in ("zero3", "fsdp2"):
         weights //= plan.processes
+        if plan.sharding == "zero3" or plan.bits == 16:  # FSDP2 does not split integers
+            base //= plan.processes
         live = (2 * s.linear // s.layers + s.embedding) * plan.compute_bytes  # gathered: a layer, the next one, the head
     if plan.sharding in ("zero2", "zero3", "fsdp2"):
         gradients //= plan.processes
@@ -70,7 +73,7 @@ def _stays(plan: Plan) -> dict[str, int]:
         live += s.trainable * plan.compute_bytes
     live += plan.reference * s.parameters * plan.weight_bytes
     buffers = BUCKET * of_trained if zero else gradients if plan.sharding == "ddp" else 0
-    return {"weights": weights + live, "gradients": gradients, "optimiser": optimiser, "buffers": buffers}
+    return {"weights": weights + base + live, "gradients": gradients, "optimiser": optimiser, "buffers": buffers}
 
 
 def _trained_bytes(plan: Plan) -> int:

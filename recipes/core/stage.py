@@ -13,6 +13,7 @@ from types import FrameType
 
 from recipes.core import watch
 from recipes.core.config import UserError, has_accelerator
+from recipes.core.fitting import out_of_memory
 from recipes.core.supervise import STOPPED, end_with_parent
 from rewards import RewardError
 
@@ -20,6 +21,10 @@ logger = logging.getLogger(__name__)
 
 # What torch's messages have in common when the other end of a collective is gone.
 _COMMUNICATION = ("gloo", "nccl", "connection closed", "connection reset", "broken pipe", "processgroup")
+
+
+# Where no plan of a training says more.
+_SMALLER = "write a smaller batch_size (per_device_train_batch_size), load_in_4bit: true or a smaller model, or free the device"
 
 
 class Stopped(BaseException):
@@ -72,6 +77,8 @@ def run(main: Callable[[], None]) -> None:
             time.sleep(4 * watched.period)  # by then those who are still there have been heard of
             if lost := watched.missing(3 * watched.period):
                 leave(watch.LOST, f"{lost} is gone", f"error: {lost} is gone, and this process cannot go on without ({text})")
+        if out_of_memory(error):
+            leave(2, f"out of memory: {text}", f"error: out of memory: {text}; {_SMALLER}")
         watch.last_words(rank, 1, f"{type(error).__name__}: {text}")
         if watched:
             watched.end(text or type(error).__name__)

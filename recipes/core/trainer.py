@@ -1,13 +1,18 @@
 """The subclasses of TRL's trainers: they stop at a number that is none, and GRPO keeps every rollout."""
 
+import contextlib
+import functools
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate.utils import gather_object, send_to_device
+from torch.nn import Module
 from transformers import Trainer
 from trl import DistillationTrainer, GRPOTrainer, SFTTrainer
+from trl.trainer.utils import is_async_callable
 
 from recipes.core import jsonl, watch
 from recipes.core.keys import UserError
@@ -78,6 +83,10 @@ class RolloutGRPOTrainer(Guard, GRPOTrainer):
     def __init__(self, *args: Any, rollouts_dir: Path, full_length_first: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.rollouts_dir, self.full_length_first = rollouts_dir, full_length_first
+        self.reward_funcs = [
+            one if isinstance(one, Module) else self._watched(name, one)
+            for name, one in zip(self.reward_func_names, self.reward_funcs, strict=True)
+        ]
         self._answers: list[str | None] = []
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -99,9 +108,26 @@ class RolloutGRPOTrainer(Guard, GRPOTrainer):
         watch.did(f"step {self.state.global_step}: computing the loss")
         return output
 
-    def _calculate_rewards(self, *args: Any, **kwargs: Any) -> Any:
-        watch.did(f"step {self.state.global_step}: judging")
-        return super()._calculate_rewards(*args, **kwargs)
+    def _watched(self, name: str, function: Any) -> Any:
+        """A reward function that says when it judges and when it has: then who waits for another process has come further."""
+
+        @contextlib.contextmanager
+        def judging() -> Iterator[None]:
+            watch.did(f"step {self.state.global_step}: judging by {name}")
+            yield
+            watch.did(f"step {self.state.global_step}: judged by {name}")
+
+        @functools.wraps(function)
+        def judge(*args: Any, **kwargs: Any) -> Any:
+            with judging():
+                return function(*args, **kwargs)
+
+        @functools.wraps(function)
+        async def judge_later(*args: Any, **kwargs: Any) -> Any:
+            with judging():
+                return await function(*args, **kwargs)
+
+        return judge_later if is_async_callable(function) else judge
 
     def _rollouts(self) -> list[dict[str, Any]]:
         # TRL keeps the completions of the latest generation in `_logs`; an evaluation adds to them, so ours are the last.

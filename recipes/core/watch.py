@@ -112,9 +112,12 @@ class Watch:
             return f"never heard of rank {min(never)} in {self.limit:.0f} s"
         working = {rank: said for rank, said in self.heard.items() if said["ended"] is None} | {self.rank: self._state()}
         if all(said["age"] > self.limit for said in working.values()):
-            # All but one of them wait for that one, which came least far.
-            rank, said = min(working.items(), key=lambda item: (item[1]["waits"], item[1]["marks"], -item[1]["age"]))
-            return f"rank {rank} hangs: {said['what']}, for {said['age']:.0f} s (the limit is {self.limit:.0f})"
+            # All but one of them wait for that one, which came least far. NCCL's waiting is not seen, so it may be one of several.
+            least = min((said["waits"], said["marks"]) for said in working.values())
+            ranks = [rank for rank, said in sorted(working.items()) if (said["waits"], said["marks"]) == least]
+            who = f"rank {ranks[0]}" if len(ranks) == 1 else f"one of the ranks {', '.join(map(str, ranks))}"
+            said = working[ranks[0]]
+            return f"{who} hangs: {said['what']}, for {said['age']:.0f} s (the limit is {self.limit:.0f})"
         return None
 
 
