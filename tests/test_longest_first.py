@@ -44,6 +44,15 @@ def test_out_of_memory_comes_in_the_first_step_and_the_message_names_a_setting_t
     ok(train(*map(int, found.groups())))
 
 
+@pytest.mark.slow
+def test_out_of_memory_while_completions_are_drawn_is_one_line_too(tmp_path):
+    config = "recipes/arithmetic/generate.yaml --model_name_or_path recipes/arithmetic/models/base"
+    keys = f"--output_dir {tmp_path} --batch_size 90000 --num_generations 16"
+    done = run("bash", "-c", f"ulimit -v 3500000; {sys.executable} recipes/generate.py --config {config} {keys}")
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "error: out of memory: " in done.stderr and "write a smaller batch_size" in done.stderr
+
+
 def test_activation_offloading_without_a_gpu_is_refused(tmp_path, traces):
     done = stage("sft", "recipes/arithmetic/sft.yaml", "--output_dir", tmp_path, "--traces", traces, "--activation_offloading")
     assert done.returncode == 2 and "error: activation_offloading: there is no GPU" in done.stderr

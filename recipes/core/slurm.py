@@ -12,6 +12,8 @@ from recipes.core.batch import BatchArguments, check_batch
 from recipes.core.config import ROOT, StageArguments
 from recipes.core.keys import UserError
 from recipes.core.machine import ON_CPU, SINGLE
+from recipes.core.supervise import GRACE
+from recipes.core.watch import SILENCE
 
 # Slurm sends SIGTERM this long before the time limit: time for the step under way, and to save.
 _WARNING_SECONDS = 300
@@ -32,7 +34,7 @@ cd {root}
 master=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1):$((20000 + SLURM_JOB_ID % 10000))
 export master
 # Each launcher ends by itself when another does, and may be saving until then.
-srun --kill-on-bad-exit=0 --cpus-per-task="${{SLURM_CPUS_PER_TASK:-1}}" bash -c {launcher}
+srun --kill-on-bad-exit=0 --wait={wait} --cpus-per-task="${{SLURM_CPUS_PER_TASK:-1}}" bash -c {launcher}
 code=$?
 # A job that was cancelled is not RUNNING any more, and stays cancelled.
 if [[ $code == 75 && $(scontrol show job "$SLURM_JOB_ID") == *JobState=RUNNING* ]]; then
@@ -61,6 +63,7 @@ def script(stage: str, config: str, options: argparse.Namespace, keys: list[str]
         nodes=options.nodes,
         more="".join(f"#SBATCH {line}\n" for line in more),
         warning=_WARNING_SECONDS,
+        wait=round(GRACE + SILENCE),
         folder=folder,
         root=shlex.quote(str(ROOT)),
         launcher=shlex.quote(shlex.join(launcher) + places + (f" -- {shlex.join(keys)}" if keys else "")),

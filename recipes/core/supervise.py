@@ -70,7 +70,7 @@ def run(command: list[str], environment: dict[str, str], server: vllm_server.Ser
                 vllm_server.wait_until_healthy(served, server, log, lambda: bool(signals.sent))
                 if signals.sent:
                     return _exit_code(None, signals.sent, {}, processes)
-            trainer = _start(command, environment | _OF_TORCH | {"LAUNCH_FOLDER": name}, None)
+            trainer = _start(command, _OF_TORCH | os.environ | environment | {"LAUNCH_FOLDER": name}, None)
             _wait(trainer, served, signals, folder)
             if served and served.poll() is not None and trainer.poll() != 0 and not signals.sent:
                 _say(vllm_server.ended(served, log))
