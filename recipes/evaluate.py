@@ -68,6 +68,7 @@ def main() -> None:
     config = configuration.load("evaluate", *kinds)
     args, sampling, endpoint, model_args, stage = (config.parse(cls) for cls in kinds)
     config.print_and_exit(args, sampling, endpoint, model_args, stage)
+    models.check_whole(model_args)
     run_dir = config.output_dir(stage)
     chosen = choose_models(args.models, model_args.model_name_or_path, run_dir)
     rewards.named(args.verdict)  # whether there is one is known now

@@ -42,6 +42,7 @@ def main() -> None:
     config = configuration.load("generate", *kinds)
     args, sampling, teaching, choice, model_args, stage = (config.parse(cls) for cls in kinds)
     config.print_and_exit(args, sampling, teaching, choice, model_args, stage)
+    models.check_whole(model_args)
     run_dir = config.output_dir(stage)
     name = model_args.model_name_or_path or str(run_dir / "policy")
     local = teaching.teacher != "endpoint"

@@ -60,7 +60,6 @@ def main() -> None:
     models.check_memory_keys(training_args, model_args)
     if training_args.use_vllm:
         vllm_server.check_keys("use_vllm", model_args)
-        training_args.vllm_max_model_length = vllm_server.max_model_length(config)
         if training_args.vllm_mode == "server" and not configuration.has_accelerator():
             raise UserError("vllm_mode: server: TRL sends it the weights by NCCL, which needs a GPU; write vllm_mode: colocate")
     model_args.dtype = models.training_dtype(model_args)
@@ -89,6 +88,10 @@ def main() -> None:
         seed = training_args.seed if training_args.shuffle_dataset else None
         questions = data.longest_first(questions, lengths, groups, seed)
     training_args.model_init_kwargs = models.training_kwargs(model_args) | (training_args.model_init_kwargs or {})
+    if training_args.use_vllm and args.max_prompt_length and not training_args.vllm_max_model_length:
+        # vLLM keeps room for a whole sequence, by default as long as the model allows.
+        longest = args.max_prompt_length + training_args.max_completion_length
+        training_args.vllm_max_model_length = min(longest, models.max_length(model_args))
     trainer = RolloutGRPOTrainer(
         model=model_args.model_name_or_path,
         reward_funcs=functions,

@@ -9,7 +9,7 @@ from recipes.core.batch import BatchArguments, check_batch
 from recipes.core.config import UserError
 from recipes.core.prompts import load_tokenizer
 from recipes.core.targets import check_targets, drop_long_traces, hold_out
-from tests.conftest import ROOT
+from tests.conftest import ROOT, stage
 
 SHIPPED = ROOT / "recipes/arithmetic/models/base"
 
@@ -86,6 +86,12 @@ def test_models_that_are_none_are_refused_before_anything_is_loaded(tmp_path):
 
 def trace(text):
     return {"prompt": [{"role": "user", "content": "23*7+5"}], "completion": [{"role": "assistant", "content": text}]}
+
+
+@pytest.mark.parametrize("name", ["generate", "evaluate"])
+def test_keys_of_a_training_are_refused_where_nothing_is_trained(name):
+    done = stage(name, f"recipes/arithmetic/{name}.yaml", "--load_in_4bit")
+    assert done.returncode == 2 and "error: load_in_4bit: is for grpo and sft" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -121,3 +121,30 @@ def test_a_yaml_of_trl_distillation_is_understood(tmp_path):
     values = {"model_name_or_path": STUDENT, "teacher_model_name_or_path": BASE, "dataset_name": "x", "beta": 0.5}
     (tmp_path / "trl.yaml").write_text(yaml.safe_dump(values))
     assert load(SFTArguments, ["--config", str(tmp_path / "trl.yaml"), *ON_POLICY]).values == values
+
+
+def test_what_trl_computes_past_the_models_forward_pass_is_cast_as_that_is(monkeypatch):
+    import torch
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+    from trl import DistillationTrainer, GRPOTrainer
+
+    from recipes.core.trainer import GuardedDistillationTrainer, RolloutGRPOTrainer
+
+    def is_cast(self, *args):
+        return torch.is_autocast_enabled("cpu")
+
+    AcceleratorState._reset_state(reset_partial_state=True)
+    try:
+        accelerator = Accelerator(cpu=True, mixed_precision="bf16")
+        for ours, theirs, name in (
+            (GuardedDistillationTrainer, DistillationTrainer, "_compute_loss"),
+            (GuardedDistillationTrainer, DistillationTrainer, "_generate_single_turn"),  # or each token casts all weights
+            (RolloutGRPOTrainer, GRPOTrainer, "_generate_single_turn"),
+        ):
+            monkeypatch.setattr(theirs, name, is_cast)
+            trainer = ours.__new__(ours)
+            trainer.accelerator, trainer.model = accelerator, torch.nn.Linear(1, 1)
+            assert getattr(trainer, name)() and not is_cast(trainer)
+    finally:
+        AcceleratorState._reset_state(reset_partial_state=True)

@@ -51,7 +51,7 @@ def four_gpus(monkeypatch):
 def test_the_gpus_are_split_between_the_trainer_and_the_vllm_server(four_gpus):
     server, trainer = str(four_gpus("--accelerate", "ddp", "--vllm", "server", "--vllm-gpus", "2")).splitlines()
     assert server.startswith("CUDA_VISIBLE_DEVICES=6,7 trl vllm-serve --model Qwen/Qwen3-1.7B-Base --host 127.0.0.1 --port 8000 ")
-    assert server.endswith("--tensor_parallel_size 2 --revision main --max_model_len 1280 &")
+    assert server.endswith("--tensor_parallel_size 2 --revision main &")
     assert trainer.startswith("CUDA_VISIBLE_DEVICES=4,5 accelerate launch") and "--num_processes 2 " in trainer
     assert trainer.endswith("--use_vllm true --vllm_mode server --vllm_server_host 127.0.0.1 --vllm_server_port 8000")
     assert str(four_gpus("--accelerate", "single_gpu")).startswith(
@@ -74,6 +74,16 @@ def test_the_gpus_are_split_between_the_trainer_and_the_vllm_server(four_gpus):
 def test_what_vllm_cannot_do_is_refused_before_anything_is_started(four_gpus, words, message):
     with pytest.raises(launch.UserError, match=message):
         four_gpus(*words)
+
+
+def test_the_trainer_reaches_the_server_past_a_proxy(monkeypatch):
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "no_proxy", "NO_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    assert vllm_server.past_proxies() == {}
+    monkeypatch.setenv("http_proxy", "http://proxy:3128")
+    assert vllm_server.past_proxies() == {"no_proxy": "127.0.0.1"}
+    monkeypatch.setenv("NO_PROXY", ".cluster")
+    assert vllm_server.past_proxies() == {"no_proxy": ".cluster,127.0.0.1"}
 
 
 SERVER = """

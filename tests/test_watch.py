@@ -150,3 +150,10 @@ def test_who_is_missed_and_who_is_blamed(others, reason):
     watch.heard = {rank: said | {"at": time.monotonic() + said["at"]} for rank, said in others.items()}
     found = watch._reason()
     assert found is None if reason is None else re.match(reason, found), found
+
+
+def test_what_the_first_process_does_alone_does_not_count_in_how_far_it_has_come():
+    watch = Watch(0, 1, lambda reason: None)
+    watch.did("step 3: judging by accuracy")
+    watch.did("hashing model.safetensors", alone=True)
+    assert (watch.marks, watch.what) == (1, "hashing model.safetensors")

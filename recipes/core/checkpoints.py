@@ -49,7 +49,7 @@ def _files(checkpoint: Path) -> list[Path]:
 
 
 def _about(path: Path, sync: bool = False) -> dict[str, Any]:
-    watch.did(f"hashing {path.name}")
+    watch.did(f"hashing {path.name}", alone=True)
     with path.open("rb") as file:
         if sync:
             os.fsync(file.fileno())
@@ -95,7 +95,7 @@ def read_back(folder: Path, expected: Iterable[str] | None, tied: Iterable[str])
     names: set[str] = set()
     zero = True
     for file in sorted(folder.glob("*.safetensors")):
-        watch.did(f"reading back {file.name}")
+        watch.did(f"reading back {file.name}", alone=True)
         with safe_open(file, framework="pt") as tensors:
             for name in tensors.keys():  # noqa: SIM118  # no mapping
                 names.add(name)

@@ -159,7 +159,7 @@ def plan(stage: str, config: str, options: argparse.Namespace, keys: list[str]) 
             vllm_server.check_machine(options.nodes, 0 if accelerate in ON_CPU else len(devices), options.vllm_gpus)
             devices, own = devices[: -options.vllm_gpus], devices[-options.vllm_gpus :]
             server = vllm_server.plan(values, own)
-            environment["CUDA_VISIBLE_DEVICES"] = ",".join(devices)
+            environment |= {"CUDA_VISIBLE_DEVICES": ",".join(devices)} | vllm_server.past_proxies()
         keys = [*keys, *vllm_server.trainer_keys(options.vllm, server)]
 
     if accelerate == "single_gpu" and len(devices) > 1:  # transformers would take them all, by DataParallel
@@ -209,13 +209,13 @@ def count_processes(asked: str, accelerate: str, gpus: int) -> int:
         if gpus and accelerate not in ON_CPU and int(asked) > gpus:
             raise UserError(f"--num-processes is {asked}, but there are {gpus} GPUs for them")
         return int(asked)
-    if accelerate == "cpu":
+    if accelerate == "cpu" or (accelerate == "single_gpu" and (gpus or configuration.has_accelerator())):
         return 1
     if accelerate == "cpu_ddp":
         return os.cpu_count() or 1
     if not gpus:
         raise UserError(f"--accelerate {accelerate}: there is no GPU to count; write --num-processes N to run it on the CPU")
-    return 1 if accelerate == "single_gpu" else gpus
+    return gpus
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import ipaddress
 import os
 import shutil
 import socket
+import sys
 
 import psutil
 
@@ -21,6 +22,8 @@ def visible_gpus() -> list[str]:
 
     names = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
     count = torch.cuda.device_count()
+    if torch.version.cuda is None and torch.version.hip is None:
+        sys.stderr.write(f"launch.sh: torch {torch.__version__} is built without CUDA: the GPUs of this machine are not used\n")
     if count and not torch.cuda.is_available():  # the stages would train on the CPU
         raise UserError(
             f"this machine has {count} GPUs that torch {torch.__version__} cannot use, most often because their driver is older; "

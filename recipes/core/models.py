@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,13 @@ def check_model(key: str, name: str | None) -> str:
     if not path.is_dir() and (name.startswith((".", "/", "outputs/")) or name.count("/") > 1):
         raise UserError(f"{key}: there is no folder {name!r}")
     return name
+
+
+def check_whole(model_args: "ModelConfig") -> None:
+    """Raises `UserError` for keys that only a training reads: what is drawn from is loaded in `dtype`."""
+    for key in ("load_in_4bit", "load_in_8bit"):
+        if getattr(model_args, key):
+            raise UserError(f"{key}: is for grpo and sft; generate and evaluate load the model in `dtype`; leave it out")
 
 
 def adapter_base(path: str | Path) -> str | None:
@@ -69,6 +77,14 @@ def check_memory_keys(training_args: "TrainingArguments", model_args: "ModelConf
 def config_of(trainer: "Trainer") -> "PretrainedConfig":
     """The config of the model that is trained."""
     return trainer.model.config  # type: ignore[union-attr,return-value]  # set by __init__
+
+
+def max_length(model_args: "ModelConfig") -> int:
+    """Tokens that the model was made for, prompt and completion together."""
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(str(model_args.model_name_or_path), revision=model_args.model_revision)
+    return int(getattr(config.get_text_config(), "max_position_embeddings", None) or sys.maxsize)
 
 
 def load_kwargs(model_args: "ModelConfig") -> dict[str, Any]:

@@ -12,7 +12,7 @@ from recipes.core.batch import BatchArguments, check_batch
 from recipes.core.config import ROOT, StageArguments
 from recipes.core.keys import UserError
 from recipes.core.machine import ON_CPU, SINGLE
-from recipes.core.supervise import GRACE
+from recipes.core.supervise import STOPPED
 from recipes.core.watch import SILENCE
 
 # Slurm sends SIGTERM this long before the time limit: time for the step under way, and to save.
@@ -33,8 +33,7 @@ set -uo pipefail
 cd {root}
 master=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1):$((20000 + SLURM_JOB_ID % 10000))
 export master
-# Each launcher ends by itself when another does, and may be saving until then.
-srun --kill-on-bad-exit=0 --wait={wait} --cpus-per-task="${{SLURM_CPUS_PER_TASK:-1}}" bash -c {launcher}
+srun --kill-on-bad-exit=0 --wait=0 --cpus-per-task="${{SLURM_CPUS_PER_TASK:-1}}" bash -c {launcher}
 code=$?
 # A job that was cancelled is not RUNNING any more, and stays cancelled.
 if [[ $code == 75 && $(scontrol show job "$SLURM_JOB_ID") == *JobState=RUNNING* ]]; then
@@ -42,6 +41,12 @@ if [[ $code == 75 && $(scontrol show job "$SLURM_JOB_ID") == *JobState=RUNNING* 
 fi
 exit $code
 """
+
+# A launcher that failed before the others met it would be waited for; one that was stopped leaves them the time to save.
+_ENDING = f"""
+code=$?
+[[ $code == 0 || $code == {STOPPED} ]] || {{ sleep {SILENCE + 30:.0f}; scancel "$SLURM_JOB_ID.$SLURM_STEP_ID"; }}
+exit $code"""
 
 
 def script(stage: str, config: str, options: argparse.Namespace, keys: list[str], folder: Path) -> str:
@@ -57,16 +62,18 @@ def script(stage: str, config: str, options: argparse.Namespace, keys: list[str]
     for name in ("accelerate", "num_processes", "vllm", "vllm_gpus"):
         if (value := getattr(options, name)) not in (None, "auto", 1):  # the defaults
             launcher += [f"--{name.replace('_', '-')}", str(value)]
-    places = ' --nodes "$SLURM_NNODES" --node-rank "$SLURM_NODEID" --master "$master"' if options.nodes > 1 else ""
+    places, ending = "", ""
+    if options.nodes > 1:
+        places = ' --nodes "$SLURM_NNODES" --node-rank "$SLURM_NODEID" --master "$master"'
+        ending = _ENDING
     return _SCRIPT.format(
         name=f"{configuration.recipe_name(config)}-{stage}",
         nodes=options.nodes,
         more="".join(f"#SBATCH {line}\n" for line in more),
         warning=_WARNING_SECONDS,
-        wait=round(GRACE + SILENCE),
         folder=folder,
         root=shlex.quote(str(ROOT)),
-        launcher=shlex.quote(shlex.join(launcher) + places + (f" -- {shlex.join(keys)}" if keys else "")),
+        launcher=shlex.quote(shlex.join(launcher) + places + (f" -- {shlex.join(keys)}" if keys else "") + ending),
     )
 
 

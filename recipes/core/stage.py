@@ -24,7 +24,7 @@ _COMMUNICATION = ("gloo", "nccl", "connection closed", "connection reset", "brok
 
 
 # Where no plan of a training says more.
-_SMALLER = "write a smaller batch_size (per_device_train_batch_size), load_in_4bit: true or a smaller model, or free the device"
+_SMALLER = "write a smaller batch_size (per_device_train_batch_size) or a smaller model, or free the device"
 
 
 class Stopped(BaseException):
@@ -109,8 +109,11 @@ def check_processes(asked: int) -> None:
         return
     from accelerate import PartialState
     from accelerate.utils import gather_object
+    from torch.distributed import distributed_c10d
 
-    patience = {"timeout": timedelta(days=7)}  # the watch ends a run that hangs, and says why; torch would do it without a word
+    # The watch ends a run that hangs, and says why; torch would do it without a word. DeepSpeed's groups have the default.
+    patience = {"timeout": timedelta(days=7)}
+    distributed_c10d.default_pg_timeout = distributed_c10d.default_pg_nccl_timeout = patience["timeout"]
     sharding = next((kind for kind in ("DEEPSPEED", "FSDP") if os.environ.get(f"ACCELERATE_USE_{kind}") == "true"), None)
     if has_accelerator():
         state = PartialState(**patience)

@@ -20,12 +20,6 @@ from recipes.core.watch import LOST
 
 STOPPED = 75  # exit code: saved, the same command goes on (EX_TEMPFAIL, "try again")
 GRACE = 600.0  # seconds to save in after SIGTERM
-_OF_TORCH = {
-    # torch's agent gives its processes 30 seconds after SIGTERM, which saving may take longer than.
-    "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(round(GRACE)),
-    # NCCL would abort a process that waits for ten minutes, without a word; the watch ends it after `ddp_timeout`, and says why.
-    "TORCH_NCCL_ASYNC_ERROR_HANDLING": "0",
-}
 _AFTER_ERROR = 20.0  # seconds that the other processes have after one has failed
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
 
@@ -70,7 +64,9 @@ def run(command: list[str], environment: dict[str, str], server: vllm_server.Ser
                 vllm_server.wait_until_healthy(served, server, log, lambda: bool(signals.sent))
                 if signals.sent:
                     return _exit_code(None, signals.sent, {}, processes)
-            trainer = _start(command, _OF_TORCH | os.environ | environment | {"LAUNCH_FOLDER": name}, None)
+            # torch's agent gives its processes 30 seconds after SIGTERM, which saving may take longer than.
+            more = {"LAUNCH_FOLDER": name, "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(round(GRACE))}
+            trainer = _start(command, environment | more, None)
             _wait(trainer, served, signals, folder)
             if served and served.poll() is not None and trainer.poll() != 0 and not signals.sent:
                 _say(vllm_server.ended(served, log))
@@ -160,7 +156,7 @@ def _exit_code(code: int | None, sent: list[int], words: dict[int, dict[str, obj
         _say(f"stopped; the same command goes on ({STOPPED})")
         return STOPPED
     which = f" ({processes - len(words)} of {processes} here)" if processes > 1 else ""
-    _say(f"a process ended without saying why{which}: killed from outside, or out of memory (`dmesg` tells)")
+    _say(f"a process ended without saying why{which}: killed from outside, out of memory (`dmesg` tells) or ended by NCCL")
     return LOST if processes > 1 else 1
 
 

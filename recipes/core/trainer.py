@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from accelerate.utils import gather_object, send_to_device
+from peft import PeftModel
 from torch.nn import Module
 from transformers import Trainer
 from trl import DistillationTrainer, GRPOTrainer, SFTTrainer
@@ -39,6 +40,12 @@ class Guard(Trainer):
             self.stop_at("the gradient's norm", value)
         return norm
 
+    def cast_once(self) -> contextlib.AbstractContextManager[Any]:
+        """Around a whole generation: float32 weights are cast to bfloat16 once, and not for every token. (An adapter's base has
+        that dtype, and is not cast.)"""
+        full = not isinstance(self.accelerator.unwrap_model(self.model), PeftModel)
+        return self.accelerator.autocast() if full else contextlib.nullcontext()
+
     def stop_at(self, what: str, value: float) -> None:
         """Leaves the batch under way in a file and raises `UserError`."""
         step, rank = self.state.global_step, self.args.process_index
@@ -66,7 +73,15 @@ class GuardedSFTTrainer(Guard, SFTTrainer):
 
 
 class GuardedDistillationTrainer(Guard, DistillationTrainer):
-    """TRL's DistillationTrainer with the guard."""
+    """TRL's DistillationTrainer with the guard. Its loss does not go through the forward pass that accelerate casts."""
+
+    def _compute_loss(self, *args: Any, **kwargs: Any) -> Any:
+        with self.accelerator.autocast():
+            return super()._compute_loss(*args, **kwargs)
+
+    def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
+        with self.cast_once():
+            return super()._generate_single_turn(*args, **kwargs)
 
 
 class RolloutGRPOTrainer(Guard, GRPOTrainer):
@@ -107,6 +122,10 @@ class RolloutGRPOTrainer(Guard, GRPOTrainer):
             jsonl.append(self.rollouts_dir / f"{mode}.jsonl", self._rollouts())
         watch.did(f"step {self.state.global_step}: computing the loss")
         return output
+
+    def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
+        with self.cast_once():
+            return super()._generate_single_turn(*args, **kwargs)
 
     def _watched(self, name: str, function: Any) -> Any:
         """A reward function that says when it judges and when it has: then who waits for another process has come further."""

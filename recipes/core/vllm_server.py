@@ -6,9 +6,11 @@ faster than transformers' `generate`. It needs GPUs of its own.
 
 import http.client
 import importlib.util
+import os
 import socket
 import subprocess
 import time
+import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,17 +42,6 @@ class ServerArguments(ScriptArguments):
     vllm_group_port: int = 51216
     vllm_server_timeout: float = 600.0  # TRL's 240 is for a server that is up soon; this one downloads and compiles first
     vllm_max_model_length: int | None = None
-    max_completion_length: int = 256
-    max_prompt_length: int | None = None
-
-
-def max_model_length(config: Config) -> int | None:
-    """Tokens of the longest prompt and completion, where the recipe says both: vLLM keeps room for whole sequences, by default as
-    long as the model allows."""
-    args = config.parse(ServerArguments)
-    if args.vllm_max_model_length or not args.max_prompt_length:
-        return args.vllm_max_model_length
-    return args.max_prompt_length + args.max_completion_length
 
 
 def check_keys(asked: str, model_args: ModelConfig) -> None:
@@ -86,7 +77,7 @@ def plan(config: Config, devices: list[str]) -> Server:
     args = config.parse(ServerArguments)
     command = ["trl", "vllm-serve", "--model", str(args.model_name_or_path), "--host", HOST, "--port", str(args.vllm_server_port)]
     command += ["--tensor_parallel_size", str(len(devices))]
-    for option, value in (("--revision", args.model_revision), ("--max_model_len", max_model_length(config))):
+    for option, value in (("--revision", args.model_revision), ("--max_model_len", args.vllm_max_model_length)):
         command += [option, str(value)] if value else []
     environment = {"CUDA_VISIBLE_DEVICES": ",".join(devices)}
     return Server(command, environment, args.vllm_server_port, args.vllm_group_port, args.vllm_server_timeout)
@@ -98,6 +89,14 @@ def trainer_keys(mode: str, server: Server | None) -> list[str]:
         return ["--use_vllm", "false"]
     where = ["--vllm_server_host", HOST, "--vllm_server_port", str(server.port)] if server else []
     return ["--use_vllm", "true", "--vllm_mode", mode, *where]
+
+
+def past_proxies() -> dict[str, str]:
+    """The trainer's variable to reach the server directly where there are HTTP proxies."""
+    if not urllib.request.getproxies():
+        return {}
+    before = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
+    return {"no_proxy": f"{before},{HOST}" if before else HOST}
 
 
 def check_ports(server: Server) -> None:

@@ -40,9 +40,9 @@ class Watch:
             for work in (self._talk, self._guard):  # for a process by itself nobody waits
                 threading.Thread(target=work, daemon=True).start()
 
-    def did(self, what: str) -> None:
-        """Says what this process does from now on."""
-        self.marks, self.what, self.since = self.marks + 1, what, time.monotonic()
+    def did(self, what: str, alone: bool = False) -> None:
+        """Says what this process does from now on. What one does `alone` does not count in how far it has come."""
+        self.marks, self.what, self.since = self.marks + (not alone), what, time.monotonic()
 
     def end(self, error: str = "") -> None:
         """This process says no more: it has done its part, or could not because of `error`."""
@@ -148,10 +148,10 @@ def start(rank: int, processes: int) -> Watch:
     return _watch
 
 
-def did(what: str) -> None:
-    """Says what this process does from now on."""
+def did(what: str, alone: bool = False) -> None:
+    """As `Watch.did`."""
     if _watch:
-        _watch.did(what)
+        _watch.did(what, alone)
 
 
 def set_limit(seconds: float) -> None:
