@@ -5,7 +5,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -93,82 +93,111 @@ def test_training_runs_across_two_machines_and_ends_on_one_when_the_other_is_los
             process.wait(timeout=60)
 
 
+class Slurm:
+    """A real Slurm, and the jobs of a run that trains in `folder`."""
+
+    def __init__(self, variables: dict[str, str], folder: Path, traces: Path) -> None:
+        self.variables, self.folder, self.traces = variables, folder, traces
+
+    def run(self, *command: object) -> str:
+        return ok(run(*command, **self.variables)).stdout.strip()
+
+    def submit(self, steps: int, *words: object) -> str:
+        """The number of a job that trains so many steps; `words`: options of launch.sh."""
+        keys = ("--output_dir", self.folder, "--traces", self.traces, "--per_device_train_batch_size", 8, "--max_steps", steps)
+        return self.run("bash", "launch.sh", "sft", SFT, "--slurm", "--num-processes", 1, *words, *keys).split()[-1]
+
+    def state(self, job: str) -> str:
+        """The state of a job; "" once Slurm has forgotten it."""
+        said = run("scontrol", "show", "job", job, **self.variables).stdout
+        return said.split("JobState=")[1].split()[0] if "JobState=" in said else ""
+
+    def log(self, job: str) -> str:
+        file = self.folder / f"slurm-{job}.txt"
+        return file.read_text() if file.exists() else ""
+
+    def wait_until(self, job: str, condition: Callable[[], bool], seconds: float = 150) -> None:
+        deadline = time.time() + seconds
+        while not condition():
+            assert time.time() < deadline, (self.state(job), self.log(job)[-3000:])
+            time.sleep(0.2)
+
+    def wait_for_state(self, job: str, state: str, seconds: float = 150) -> None:
+        self.wait_until(job, lambda: self.state(job) == state, seconds)
+
+    def wait_for_words(self, job: str, words: str, count: int = 1) -> None:
+        self.wait_until(job, lambda: self.log(job).count(words) >= count)
+
+    def saved(self) -> int:
+        """The step of the latest whole checkpoint."""
+        whole = [path.parent.name for path in self.folder.glob("student/checkpoint-*/sealed.json")]
+        return max((int(name.partition("-")[2]) for name in whole), default=0)
+
+
 @pytest.fixture
-def slurm() -> Iterator[dict[str, str]]:
-    """A real Slurm of one machine; the variables that point to it."""
+def slurm(tmp_path: Path, traces: Path) -> Iterator[Slurm]:
     folder = Path("/tmp") / f"slurm-{os.getpid()}"  # a socket's path is short
     started = ok(run("bash", "tests/slurm.sh", folder, "start"))
-    yield {"SLURM_CONF": started.stdout.split("SLURM_CONF=")[-1].strip()}
+    yield Slurm({"SLURM_CONF": started.stdout.split("SLURM_CONF=")[-1].strip()}, tmp_path, traces)
     ok(run("bash", "tests/slurm.sh", folder, "stop"))
     shutil.rmtree(folder)
 
 
-def state(job: str, variables: dict[str, str]) -> str:
-    """The state of a job; "" once Slurm has forgotten it."""
-    said = run("scontrol", "show", "job", job, **variables).stdout
-    return said.split("JobState=")[1].split()[0] if "JobState=" in said else ""
+WITH_SLURM = pytest.mark.skipif(
+    shutil.which("slurmctld") is None or os.geteuid() != 0, reason="needs root and Debian's packages of Slurm"
+)
 
 
 @pytest.mark.slurm
-@pytest.mark.skipif(shutil.which("slurmctld") is None or os.geteuid() != 0, reason="needs root and Debian's packages of Slurm")
-def test_slurm_trains_and_cancelled_requeued_or_pre_empted_a_job_saves_and_goes_on(tmp_path, traces, slurm):
-    def submit(steps: int) -> str:
-        keys = ("--output_dir", tmp_path, "--traces", traces, "--per_device_train_batch_size", 8, "--max_steps", steps)
-        words = ("--slurm", "--accelerate", "cpu", "--num-processes", 1)
-        return ok(run("bash", "launch.sh", "sft", SFT, *words, *keys, **slurm)).stdout.split()[-1]
+@WITH_SLURM
+def test_slurm_trains_and_cancelled_requeued_or_pre_empted_a_job_saves_and_goes_on(slurm):
+    job = slurm.submit(2, "--accelerate", "cpu")
+    slurm.wait_for_state(job, "COMPLETED")
+    assert (slurm.folder / "student/model.safetensors").exists() and "sft: read" in slurm.log(job)
 
-    def wait_until(job: str, *states: str) -> None:
-        deadline = time.time() + 150
-        while state(job, slurm) not in states:
-            log = tmp_path / f"slurm-{job}.txt"
-            assert time.time() < deadline, (state(job, slurm), log.read_text()[-3000:] if log.exists() else "no log")
-            time.sleep(0.2)
-
-    def log(job: str) -> str:
-        return (tmp_path / f"slurm-{job}.txt").read_text()
-
-    student = tmp_path / "student"
-    job = submit(2)
-    wait_until(job, "COMPLETED")
-    assert (student / "model.safetensors").exists() and "sft: read" in log(job)
-
-    job = submit(100000)
-    deadline = time.time() + 150
-    while "eval loss" not in log(job) if (tmp_path / f"slurm-{job}.txt").exists() else True:  # the first epoch is over
-        assert time.time() < deadline, log(job)[-3000:]
-        time.sleep(0.2)
-    ok(run("scancel", job, **slurm))
-    wait_until(job, "CANCELLED")
-    deadline = time.time() + 40
-    while "the same command goes on" not in log(job):
-        assert time.time() < deadline, log(job)[-3000:]
-        time.sleep(0.2)
-    assert "going on from" in log(job)  # from the job before
-    saved = max(int(path.name.partition("-")[2]) for path in student.glob("checkpoint-*") if (path / "sealed.json").exists())
+    job = slurm.submit(100000, "--accelerate", "cpu")
+    slurm.wait_for_words(job, "eval loss")  # the first epoch is over
+    slurm.run("scancel", job)
+    slurm.wait_for_state(job, "CANCELLED")
+    slurm.wait_for_words(job, "the same command goes on")
+    assert "going on from" in slurm.log(job)  # from the job before
+    saved = slurm.saved()
     assert saved > 2
 
-    job = submit(100000)  # goes on, is told that its time is up, saves, and queues itself again
-    deadline = time.time() + 150
-    while not (tmp_path / f"slurm-{job}.txt").exists() or f"going on from {student}/checkpoint-{saved}" not in log(job):
-        assert time.time() < deadline
-        time.sleep(0.2)
+    job = slurm.submit(100000, "--accelerate", "cpu")  # goes on, is told that its time is up, saves, and queues itself again
+    slurm.wait_for_words(job, f"going on from {slurm.folder}/student/checkpoint-{saved}")
     time.sleep(3)
-    ok(run("scancel", "--signal=TERM", job, **slurm))  # what `#SBATCH --signal` does
-    wait_until(job, "PENDING")
-    wait_until(job, "RUNNING")
-    deadline = time.time() + 150
-    while log(job).count("going on from") < 2:
-        assert time.time() < deadline, log(job)[-3000:]
-        time.sleep(0.2)
+    slurm.run("scancel", "--signal=TERM", job)  # what `#SBATCH --signal` does
+    slurm.wait_for_state(job, "PENDING")
+    slurm.wait_for_state(job, "RUNNING")
+    slurm.wait_for_words(job, "going on from", 2)
     time.sleep(3)
-    urgent = ok(run("sbatch", "--parsable", "--partition=urgent", "--exclusive", "--output=/dev/null", "--wrap=sleep 1", **slurm))
-    wait_until(job, "PENDING")  # pre-empted: Slurm itself sends SIGTERM, and queues the job again
-    assert log(job).count("the same command goes on") >= 3, log(job)[-3000:]
-    wait_until(urgent.stdout.strip(), "COMPLETED")
-    wait_until(job, "RUNNING")
-    deadline = time.time() + 150
-    while log(job).count("going on from") < 3:
-        assert time.time() < deadline, log(job)[-3000:]
-        time.sleep(0.2)
-    ok(run("scancel", job, **slurm))
-    wait_until(job, "CANCELLED")
+    urgent = slurm.run("sbatch", "--parsable", "--partition=urgent", "--exclusive", "--output=/dev/null", "--wrap=sleep 1")
+    slurm.wait_for_state(job, "PENDING")  # pre-empted: Slurm itself sends SIGTERM, and queues the job again
+    assert slurm.log(job).count("the same command goes on") >= 3, slurm.log(job)[-3000:]
+    slurm.wait_for_state(urgent, "COMPLETED")
+    slurm.wait_for_state(job, "RUNNING")
+    slurm.wait_for_words(job, "going on from", 3)
+    slurm.run("scancel", job)
+    slurm.wait_for_state(job, "CANCELLED")
+
+
+@pytest.mark.slurm
+@WITH_SLURM
+def test_slurm_starts_a_launcher_on_each_of_two_nodes_that_end_and_go_on_together(slurm):
+    words = ("--accelerate", "cpu_ddp", "--nodes", 2, "--partition", "both")
+    job = slurm.submit(100000, *words)
+    slurm.wait_for_words(job, "eval loss")
+    assert "2 processes, MULTI_CPU, backend gloo: rank 0 on" in slurm.log(job)
+    slurm.run("scancel", "--signal=TERM", job)  # to every process of both nodes
+    slurm.wait_for_state(job, "PENDING")
+    saved = slurm.saved()
+    assert saved > 0 and f"checkpoint-{saved} is saved" in slurm.log(job)
+    slurm.wait_for_state(job, "RUNNING")
+    slurm.wait_for_words(job, f"going on from {slurm.folder}/student/checkpoint-{saved}")
+    time.sleep(5)
+    nodes = [int(line.split()[0]) for line in slurm.run("scontrol", "listpids", f"{job}.0", "node2").splitlines()[1:]]
+    for process in nodes:  # node2 is lost
+        os.kill(process, signal.SIGKILL)
+    slurm.wait_for_state(job, "FAILED", SILENCE + 120)
+    assert "rank 1" in slurm.log(job).rsplit("going on from", 1)[1]

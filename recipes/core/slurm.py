@@ -42,7 +42,9 @@ fi
 exit $code
 """
 
-# A launcher that failed before the others met it would be waited for; one that was stopped leaves them the time to save.
+# A launcher that failed before the others met it would be waited for; one that was stopped leaves them the time to save. The
+# shell between Slurm and the launcher must not end before it at SIGTERM.
+_BEGINNING = "trap : TERM\n"
 _ENDING = f"""
 code=$?
 [[ $code == 0 || $code == {STOPPED} ]] || {{ sleep {SILENCE + 30:.0f}; scancel "$SLURM_JOB_ID.$SLURM_STEP_ID"; }}
@@ -62,10 +64,10 @@ def script(stage: str, config: str, options: argparse.Namespace, keys: list[str]
     for name in ("accelerate", "num_processes", "vllm", "vllm_gpus"):
         if (value := getattr(options, name)) not in (None, "auto", 1):  # the defaults
             launcher += [f"--{name.replace('_', '-')}", str(value)]
-    places, ending = "", ""
+    beginning, places, ending = "", "", ""
     if options.nodes > 1:
         places = ' --nodes "$SLURM_NNODES" --node-rank "$SLURM_NODEID" --master "$master"'
-        ending = _ENDING
+        beginning, ending = _BEGINNING, _ENDING
     return _SCRIPT.format(
         name=f"{configuration.recipe_name(config)}-{stage}",
         nodes=options.nodes,
@@ -73,7 +75,7 @@ def script(stage: str, config: str, options: argparse.Namespace, keys: list[str]
         warning=_WARNING_SECONDS,
         folder=folder,
         root=shlex.quote(str(ROOT)),
-        launcher=shlex.quote(shlex.join(launcher) + places + (f" -- {shlex.join(keys)}" if keys else "") + ending),
+        launcher=shlex.quote(beginning + shlex.join(launcher) + places + (f" -- {shlex.join(keys)}" if keys else "") + ending),
     )
 
 
