@@ -9,8 +9,8 @@ Checks what can be known before anything is started, prints the exact command of
   --num-processes  processes on each machine; auto (the default) is one per GPU, with cpu_ddp one per core, else one
   --nodes N --node-rank R --master HOST:PORT
                    several machines: the same command on each of them with its own rank, from 0; HOST is the machine of rank 0
-  --slurm          writes a batch script that starts one launcher on each of --nodes machines, and submits it; needs --accelerate and
-                   --num-processes, by which the job asks for GPUs and cores
+  --slurm          writes a batch script that starts one launcher on each of --nodes machines, and submits it; needs --accelerate
+                   and --num-processes, by which the job asks for GPUs and cores
   --partition P, --time T
                    of the Slurm job; other options of sbatch are read from its variables, such as SBATCH_ACCOUNT
   --vllm           grpo: server starts `trl vllm-serve` on GPUs of its own, colocate shares the trainer's, off samples with
