@@ -105,7 +105,7 @@ class Config:
             cpu = {"bf16": False} | ({"ddp_backend": "gloo"} if deepspeed else {"use_cpu": True})
             overrides |= {key: value for key, value in cpu.items() if not self.given(key)}
         args = self.parse(cls, **overrides)
-        if args.n_gpu > 1:  # one process is for one GPU; transformers would take all that it sees, by DataParallel
+        if getattr(args, "n_gpu", 1) > 1:  # one process is for one GPU; transformers would take all that it sees, by DataParallel
             args._n_gpu = 1
         if os.environ.get("ACCELERATE_USE_FSDP") == "true" and not has_accelerator():
             from accelerate.utils import DistributedType
