@@ -21,7 +21,8 @@ from trl import ModelConfig
 import rewards
 from recipes.core import config as configuration
 from recipes.core import data, jsonl, manifest, models, prompts, resume
-from recipes.core.config import StageArguments, UserError, process_state
+from recipes.core.config import StageArguments, UserError
+from recipes.core.device import process_state
 from recipes.core.drawing import Drawing, draw
 from recipes.core.jsonl import Row
 from recipes.core.sampling import SamplingArguments

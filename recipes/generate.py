@@ -17,7 +17,8 @@ from trl import ModelConfig
 import rewards
 from recipes.core import config as configuration
 from recipes.core import data, jsonl, manifest, models, prompts, resume
-from recipes.core.config import StageArguments, UserError, process_state
+from recipes.core.config import StageArguments, UserError
+from recipes.core.device import process_state
 from recipes.core.drawing import Drawing, draw
 from recipes.core.sampling import SamplingArguments
 from recipes.core.stage import run

@@ -20,6 +20,7 @@ from recipes.core import checkpoints, data, jsonl, manifest, models, prompts, re
 from recipes.core import config as configuration
 from recipes.core.batch import BatchArguments, check_batch
 from recipes.core.config import StageArguments, UserError
+from recipes.core.device import has_accelerator
 from recipes.core.plan import Plan, facts
 from recipes.core.stage import run
 
@@ -60,7 +61,7 @@ def main() -> None:
     models.check_memory_keys(training_args, model_args)
     if training_args.use_vllm:
         vllm_server.check_keys("use_vllm", model_args)
-        if training_args.vllm_mode == "server" and not configuration.has_accelerator():
+        if training_args.vllm_mode == "server" and not has_accelerator():
             raise UserError("vllm_mode: server: TRL sends it the weights by NCCL, which needs a GPU; write vllm_mode: colocate")
     model_args.dtype = models.training_dtype(model_args)
 

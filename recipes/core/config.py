@@ -13,31 +13,15 @@ import sys
 from dataclasses import dataclass, field, fields
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 from trl.scripts.utils import TrlParser
 
+from recipes.core.device import has_accelerator, sharding
 from recipes.core.keys import UserError, check_key, is_secret, training_keys
 
-if TYPE_CHECKING:
-    from accelerate import PartialState
-
 ROOT = Path(__file__).parents[2]
-
-
-def has_accelerator() -> bool:
-    """Whether the stages run on a GPU or the like: there is one, and the launch (cpu, cpu_ddp) did not say otherwise."""
-    import torch
-
-    return torch.accelerator.is_available() and os.environ.get("ACCELERATE_USE_CPU", "").lower() != "true"
-
-
-def process_state() -> "PartialState":
-    """accelerate's state of this process and the others; its device is the CPU where the launch said so, which it does not read."""
-    from accelerate import PartialState
-
-    return PartialState(cpu=not has_accelerator())
 
 
 @dataclass
@@ -101,13 +85,12 @@ class Config:
         float32: most CPUs multiply bfloat16 a hundred times slower."""
         if not has_accelerator():
             # accelerate takes `use_cpu` to mean "without DeepSpeed"; naming the backend does as well.
-            deepspeed = os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true"
-            cpu = {"bf16": False} | ({"ddp_backend": "gloo"} if deepspeed else {"use_cpu": True})
+            cpu = {"bf16": False} | ({"ddp_backend": "gloo"} if sharding() == "DEEPSPEED" else {"use_cpu": True})
             overrides |= {key: value for key, value in cpu.items() if not self.given(key)}
         args = self.parse(cls, **overrides)
         if getattr(args, "n_gpu", 1) > 1:  # one process is for one GPU; transformers would take all that it sees, by DataParallel
             args._n_gpu = 1
-        if os.environ.get("ACCELERATE_USE_FSDP") == "true" and not has_accelerator():
+        if sharding() == "FSDP" and not has_accelerator():
             from accelerate.utils import DistributedType
 
             # accelerate shards with FSDP on a CPU as well, but only what it takes for GPUs; the device stays the CPU.

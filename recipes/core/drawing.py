@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import rewards
 from recipes.core import jsonl, watch
-from recipes.core.config import process_state
+from recipes.core.device import process_state
 from recipes.core.jsonl import Row
 from recipes.core.sampling import SamplingArguments, batches
 from recipes.core.teachers import Teacher

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import psutil
 
-from recipes.core.config import has_accelerator
+from recipes.core.device import has_accelerator
 from recipes.core.memory import total
 from recipes.core.plan import Plan
 

@@ -36,6 +36,7 @@ from recipes.core import config as configuration
 from recipes.core import machine, slurm, supervise, vllm_server
 from recipes.core.batch import BatchArguments, check_batch
 from recipes.core.config import ROOT
+from recipes.core.device import has_accelerator
 from recipes.core.keys import UserError
 from recipes.core.machine import ON_CPU, SINGLE
 
@@ -210,7 +211,7 @@ def count_processes(asked: str, accelerate: str, gpus: int) -> int:
         if gpus and accelerate not in ON_CPU and int(asked) > gpus:
             raise UserError(f"--num-processes is {asked}, but there are {gpus} GPUs for them")
         return int(asked)
-    if accelerate == "cpu" or (accelerate == "single_gpu" and (gpus or configuration.has_accelerator())):
+    if accelerate == "cpu" or (accelerate == "single_gpu" and (gpus or has_accelerator())):
         return 1
     if accelerate == "cpu_ddp":
         return os.cpu_count() or 1

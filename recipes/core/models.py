@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recipes.core.config import ROOT, UserError, has_accelerator, process_state
+from recipes.core.config import ROOT, UserError
+from recipes.core.device import has_accelerator, process_state, sharding
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, Trainer, TrainingArguments
@@ -51,19 +52,15 @@ def dtype_of(model_args: "ModelConfig") -> str:
 def training_dtype(model_args: "ModelConfig") -> str:
     """The dtype of the weights that are trained. Full weights in bfloat16 would round most of AdamW's steps away; adapters are
     float32 in any case, and DeepSpeed and FSDP2 keep copies in float32 themselves."""
-    if model_args.dtype or model_args.use_peft or _is_sharded():
+    if model_args.dtype or model_args.use_peft or sharding():
         return dtype_of(model_args)
     return "float32"
-
-
-def _is_sharded() -> bool:
-    return any(os.environ.get(f"ACCELERATE_USE_{kind}") == "true" for kind in ("DEEPSPEED", "FSDP"))
 
 
 def check_memory_keys(training_args: "TrainingArguments", model_args: "ModelConfig") -> None:
     """Raises `UserError` for keys that save memory and do not work where they are asked for; the README has the table."""
     optim = str(getattr(training_args.optim, "value", training_args.optim))
-    if os.environ.get("ACCELERATE_USE_FSDP") == "true":
+    if sharding() == "FSDP":
         if "8bit" in optim or "bnb" in optim:
             raise UserError(
                 f"optim: {optim} does not work with fsdp2, which splits each weight; write adamw_torch_fused, or take zero2"
@@ -100,7 +97,7 @@ def training_kwargs(model_args: "ModelConfig") -> dict[str, Any]:
     """What `from_pretrained` is called with for a model that is trained."""
     kwargs = load_kwargs(model_args)
     # A single process would spread what does not fit on its GPU over the CPU, and be slow without a word.
-    alone = int(os.environ.get("WORLD_SIZE", "1")) == 1 and not _is_sharded()
+    alone = int(os.environ.get("WORLD_SIZE", "1")) == 1 and not sharding()
     if alone and has_accelerator() and (device := process_state().device).type != "mps":
         kwargs["device_map"] = {"": str(device)}
     return kwargs

@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from recipes.core.config import has_accelerator
+from recipes.core import device
 
 if TYPE_CHECKING:
     from peft import PeftConfig
@@ -145,15 +145,15 @@ def facts(
         sharding=sharding,
         processes=args.world_size,
         offload=offload,
-        accelerator=has_accelerator(),
+        accelerator=device.has_accelerator(),
     )
 
 
 def _sharding(processes: int) -> tuple[str, bool]:
     """How accelerate was told to share the work, and whether the optimiser is offloaded."""
-    if os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true":
+    if device.sharding() == "DEEPSPEED":
         stage = os.environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE", "2")
         return f"zero{stage}", os.environ.get("ACCELERATE_DEEPSPEED_OFFLOAD_OPTIMIZER_DEVICE", "none") != "none"
-    if os.environ.get("ACCELERATE_USE_FSDP") == "true":
+    if device.sharding() == "FSDP":
         return "fsdp2", os.environ.get("FSDP_OFFLOAD_PARAMS") == "true"
     return "ddp" if processes > 1 else "none", False

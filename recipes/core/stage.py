@@ -12,7 +12,8 @@ from datetime import timedelta
 from types import FrameType
 
 from recipes.core import watch
-from recipes.core.config import UserError, has_accelerator
+from recipes.core.config import UserError
+from recipes.core.device import has_accelerator, sharding
 from recipes.core.fitting import out_of_memory
 from recipes.core.supervise import STOPPED, end_with_parent
 from rewards import RewardError
@@ -114,10 +115,10 @@ def check_processes(asked: int) -> None:
     # The watch ends a run that hangs, and says why; torch would do it without a word. DeepSpeed's groups have the default.
     patience = {"timeout": timedelta(days=7)}
     distributed_c10d.default_pg_timeout = distributed_c10d.default_pg_nccl_timeout = patience["timeout"]
-    sharding = next((kind for kind in ("DEEPSPEED", "FSDP") if os.environ.get(f"ACCELERATE_USE_{kind}") == "true"), None)
+    shards = sharding()
     if has_accelerator():
         state = PartialState(**patience)
-    elif sharding == "DEEPSPEED":
+    elif shards == "DEEPSPEED":
         from deepspeed.ops import __compatible_ops__
 
         # On a CPU DeepSpeed compiles collectives of its own at the first start, for minutes and with a compiler; gloo has them.
@@ -129,5 +130,5 @@ def check_processes(asked: int) -> None:
     if state.num_processes != asked:
         raise UserError(f"accelerate was asked for {asked} processes and made a group of {state.num_processes}")
     there = gather_object([f"rank {state.process_index} on {socket.gethostname()}, {state.device}"])
-    kind = sharding or state.distributed_type.value
+    kind = shards or state.distributed_type.value
     logger.info("%d processes, %s, backend %s: %s", asked, kind, state.backend, "; ".join(there))

@@ -17,7 +17,7 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 from trl.trainer.utils import RepeatSampler
 
 from recipes.core import checkpoints, fitting, manifest, watch
-from recipes.core.config import has_accelerator
+from recipes.core.device import has_accelerator
 from recipes.core.keys import UserError
 from recipes.core.plan import Plan
 from recipes.core.stage import Stopped
