@@ -40,12 +40,6 @@ class Guard(Trainer):
             self.stop_at("the gradient's norm", value)
         return norm
 
-    def cast_once(self) -> contextlib.AbstractContextManager[Any]:
-        """Around a whole generation: float32 weights are cast to bfloat16 once, and not for every token. (An adapter's base has
-        that dtype, and is not cast.)"""
-        full = not isinstance(self.accelerator.unwrap_model(self.model), PeftModel)
-        return self.accelerator.autocast() if full else contextlib.nullcontext()
-
     def stop_at(self, what: str, value: float) -> None:
         """Leaves the batch under way in a file and raises `UserError`."""
         step, rank = self.state.global_step, self.args.process_index
@@ -68,23 +62,29 @@ class Guard(Trainer):
         }
 
 
+class CastOnce:
+    """Casts float32 weights to bfloat16 once for a whole generation, not for every token. (An adapter's base has that dtype, and
+    is not cast.)"""
+
+    def _generate_single_turn(self: Any, *args: Any, **kwargs: Any) -> Any:
+        full = not isinstance(self.accelerator.unwrap_model(self.model), PeftModel)
+        with self.accelerator.autocast() if full else contextlib.nullcontext():
+            return super()._generate_single_turn(*args, **kwargs)  # type: ignore[misc]  # TRL's, of the class beside this one
+
+
 class GuardedSFTTrainer(Guard, SFTTrainer):
     """TRL's SFTTrainer with the guard."""
 
 
-class GuardedDistillationTrainer(Guard, DistillationTrainer):
+class GuardedDistillationTrainer(CastOnce, Guard, DistillationTrainer):
     """TRL's DistillationTrainer with the guard. Its loss does not go through the forward pass that accelerate casts."""
 
     def _compute_loss(self, *args: Any, **kwargs: Any) -> Any:
         with self.accelerator.autocast():
             return super()._compute_loss(*args, **kwargs)
 
-    def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
-        with self.cast_once():
-            return super()._generate_single_turn(*args, **kwargs)
 
-
-class RolloutGRPOTrainer(Guard, GRPOTrainer):
+class RolloutGRPOTrainer(CastOnce, Guard, GRPOTrainer):
     """GRPOTrainer that appends every completion it judges to `rollouts_dir`/train.jsonl (and eval.jsonl), one row each:
 
         {"step": 12, "prompt": [{"role": "user", "content": "23*7+45"}], "completion": "<think>...", "answer": "206",
@@ -122,10 +122,6 @@ class RolloutGRPOTrainer(Guard, GRPOTrainer):
             jsonl.append(self.rollouts_dir / f"{mode}.jsonl", self._rollouts())
         watch.did(f"step {self.state.global_step}: computing the loss")
         return output
-
-    def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
-        with self.cast_once():
-            return super()._generate_single_turn(*args, **kwargs)
 
     def _watched(self, name: str, function: Any) -> Any:
         """A reward function that says when it judges and when it has: then who waits for another process has come further."""
