@@ -75,3 +75,8 @@ def largest_difference(one: dict[str, Any], other: dict[str, Any]) -> float:
     """Between two models' weights."""
     assert one.keys() == other.keys()
     return max((one[name] - other[name]).abs().max().item() for name in one)
+
+
+def latest(folder: Path) -> int:
+    """The step of the latest checkpoint that was written to its end."""
+    return max((int(path.parent.name.partition("-")[2]) for path in folder.glob("checkpoint-*/sealed.json")), default=0)

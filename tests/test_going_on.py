@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from recipes.core import jsonl
-from tests.conftest import ROOT, largest_difference, ok, run, weights
+from tests.conftest import ROOT, largest_difference, latest, ok, run, weights
 
 GRPO, SFT = "recipes/arithmetic/grpo.yaml", "recipes/arithmetic/sft.yaml"
 SMALL = ("--per_device_train_batch_size", 8, "--num_generations", 8)
@@ -81,8 +81,3 @@ def test_kill_9_at_ten_random_moments_ends_in_the_same_weights(tmp_path, traces,
     assert largest_difference(weights(tmp_path / "whole" / left), weights(tmp_path / "killed" / left)) == 0.0
     if name == "grpo":
         assert jsonl.read(tmp_path / "killed/rollouts/train.jsonl") == jsonl.read(tmp_path / "whole/rollouts/train.jsonl")
-
-
-def latest(folder: Path) -> int:
-    """The step of the latest checkpoint that was written to its end."""
-    return max((int(path.parent.name.partition("-")[2]) for path in folder.glob("checkpoint-*/sealed.json")), default=0)

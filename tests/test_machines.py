@@ -13,7 +13,7 @@ import pytest
 
 from recipes.core.supervise import LOST
 from recipes.core.watch import SILENCE
-from tests.conftest import ROOT, ok, run
+from tests.conftest import ROOT, latest, ok, run
 
 SFT = "recipes/arithmetic/sft.yaml"
 PORT = 29611
@@ -129,9 +129,7 @@ class Slurm:
         self.wait_until(job, lambda: self.log(job).count(words) >= count)
 
     def saved(self) -> int:
-        """The step of the latest whole checkpoint."""
-        whole = [path.parent.name for path in self.folder.glob("student/checkpoint-*/sealed.json")]
-        return max((int(name.partition("-")[2]) for name in whole), default=0)
+        return latest(self.folder / "student")
 
 
 @pytest.fixture
