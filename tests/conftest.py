@@ -1,6 +1,7 @@
 """What the tests share: the repository's folder, a command runner, and a tiny base model made as the shipped ones are."""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -80,3 +81,10 @@ def largest_difference(one: dict[str, Any], other: dict[str, Any]) -> float:
 def latest(folder: Path) -> int:
     """The step of the latest checkpoint that was written to its end."""
     return max((int(path.parent.name.partition("-")[2]) for path in folder.glob("checkpoint-*/sealed.json")), default=0)
+
+
+def free_port() -> int:
+    """A port of this machine that nothing listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])

