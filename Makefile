@@ -31,13 +31,13 @@ distill:  ## generate, then sft, then evaluate
 	$(MAKE) --no-print-directory evaluate
 
 compare: install  ## distilled against RL by itself at equal compute, three seeds (arithmetic: about 11 minutes)
-	python recipes/compare.py --recipe $(RECIPE) $(ARGS)
+	python recipes/tools/compare.py --recipe $(RECIPE) $(ARGS)
 
 sweep: install  ## STUDENTS="model model ...": each learns the traces of the run; accuracy against size, speed and memory
-	python recipes/sweep.py --recipe $(RECIPE) --students $(STUDENTS) $(ARGS)
+	python recipes/tools/sweep.py --recipe $(RECIPE) --students $(STUDENTS) $(ARGS)
 
 base: install  ## makes the two models that recipes/arithmetic ships anew
-	python recipes/arithmetic/base.py
+	python recipes/arithmetic/pretrain.py
 
 smoke: install  ## the whole story, two steps a stage
 	$(MAKE) --no-print-directory grpo ARGS="--max_steps 2 --output_dir outputs/smoke"

@@ -19,18 +19,22 @@ from typing import TYPE_CHECKING, Any
 from trl import ModelConfig
 
 import rewards
-from recipes.core import config as configuration
-from recipes.core import data, jsonl, manifest, models, prompts, resume
-from recipes.core.config import StageArguments, UserError
-from recipes.core.device import process_state
-from recipes.core.drawing import Drawing, draw
-from recipes.core.jsonl import Row
-from recipes.core.sampling import SamplingArguments
-from recipes.core.stage import run
-from recipes.core.teachers import EndpointArguments, EndpointTeacher, LocalTeacher
-from rewards.batch import BatchReward, Judged
-from rewards.batch import Row as Columns
-from rewards.trace import lenient
+from recipes.core import files as jsonl
+from recipes.core.config import config as configuration
+from recipes.core.config.config import StageArguments, UserError
+from recipes.core.data import questions as data
+from recipes.core.files import Row
+from recipes.core.generation.collect import Drawing, draw
+from recipes.core.generation.samplers import EndpointArguments, EndpointTeacher, LocalTeacher
+from recipes.core.generation.sampling import SamplingArguments
+from recipes.core.models import loading as models
+from recipes.core.prompts import tokenizer as prompts
+from recipes.core.runs import manifest, resume
+from recipes.core.runtime.device import process_state
+from recipes.core.runtime.entrypoint import run
+from rewards.completion import lenient
+from rewards.interface import BatchReward, Judged
+from rewards.interface import Row as Columns
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -79,7 +83,8 @@ def main() -> None:
         numbers = [f"{index:06d}" for index in range(len(questions))]
         sets[name] = questions.remove_columns([c for c in questions.column_names if c == "key"]).add_column("key", numbers)
 
-    from recipes.core import scores, tables
+    from recipes.core.evaluation import markdown as tables
+    from recipes.core.evaluation import metrics as scores
 
     resolved = config.resolve(args, sampling, model_args, stage)
     inputs = {name: manifest.fingerprint(questions) for name, questions in sets.items()}

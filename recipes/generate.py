@@ -15,16 +15,20 @@ from dataclasses import dataclass, field
 from trl import ModelConfig
 
 import rewards
-from recipes.core import config as configuration
-from recipes.core import data, jsonl, manifest, models, prompts, resume
-from recipes.core.config import StageArguments, UserError
-from recipes.core.device import process_state
-from recipes.core.drawing import Drawing, draw
-from recipes.core.sampling import SamplingArguments
-from recipes.core.stage import run
-from recipes.core.teachers import EndpointTeacher, LocalTeacher, Teacher, TeacherArguments
-from recipes.core.traces import TraceArguments, check, select
-from recipes.core.vllm_teacher import VllmTeacher
+from recipes.core import files as jsonl
+from recipes.core.config import config as configuration
+from recipes.core.config.config import StageArguments, UserError
+from recipes.core.data import questions as data
+from recipes.core.distillation.select_traces import TraceArguments, check, select
+from recipes.core.generation.collect import Drawing, draw
+from recipes.core.generation.samplers import EndpointTeacher, LocalTeacher, Teacher, TeacherArguments
+from recipes.core.generation.sampling import SamplingArguments
+from recipes.core.generation.vllm_sampler import VllmTeacher
+from recipes.core.models import loading as models
+from recipes.core.prompts import tokenizer as prompts
+from recipes.core.runs import manifest, resume
+from recipes.core.runtime.device import process_state
+from recipes.core.runtime.entrypoint import run
 
 logger = logging.getLogger(__name__)
 

@@ -16,13 +16,18 @@ from typing import Any
 from trl import ModelConfig
 
 import rewards
-from recipes.core import checkpoints, data, jsonl, manifest, models, prompts, resume, vllm_server
-from recipes.core import config as configuration
-from recipes.core.batch import BatchArguments, check_batch
-from recipes.core.config import StageArguments, UserError
-from recipes.core.device import has_accelerator
-from recipes.core.plan import Plan, facts
-from recipes.core.stage import run
+from recipes.core import files as jsonl
+from recipes.core.config import config as configuration
+from recipes.core.config.config import StageArguments, UserError
+from recipes.core.data import questions as data
+from recipes.core.launch import vllm_server
+from recipes.core.memory.plan import Plan, facts
+from recipes.core.models import loading as models
+from recipes.core.preflight.batch import BatchArguments, check_batch
+from recipes.core.prompts import tokenizer as prompts
+from recipes.core.runs import checkpoints, manifest, resume
+from recipes.core.runtime.device import has_accelerator
+from recipes.core.runtime.entrypoint import run
 
 TRL_REWARDS = ("accuracy_reward", "reasoning_accuracy_reward", "think_format_reward")  # names that `trl grpo` knows
 
@@ -65,8 +70,8 @@ def main() -> None:
             raise UserError("vllm_mode: server: TRL sends it the weights by NCCL, which needs a GPU; write vllm_mode: colocate")
     model_args.dtype = models.training_dtype(model_args)
 
-    from recipes.core.trainer import RolloutGRPOTrainer
-    from recipes.core.training import train
+    from recipes.core.training.grpo_trainer import RolloutGRPOTrainer
+    from recipes.core.training.train import train
 
     tokenizer = prompts.load_tokenizer(model_args.model_name_or_path, args.chat_template, revision=model_args.model_revision)
     functions, _ = rewards.build(entries, prefix=prompts.completion_prefix(tokenizer))

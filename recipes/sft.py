@@ -15,10 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 from trl import ModelConfig, ScriptArguments
 
-from recipes.core import data, jsonl, manifest, models, on_policy, prompts, resume, targets
-from recipes.core.config import Config, StageArguments, UserError
-from recipes.core.plan import Plan, facts
-from recipes.core.stage import run
+from recipes import on_policy
+from recipes.core import files as jsonl
+from recipes.core.config.config import Config, StageArguments, UserError
+from recipes.core.data import questions as data
+from recipes.core.distillation import trace_dataset as targets
+from recipes.core.memory.plan import Plan, facts
+from recipes.core.models import loading as models
+from recipes.core.prompts import tokenizer as prompts
+from recipes.core.runs import manifest, resume
+from recipes.core.runtime.entrypoint import run
 
 if TYPE_CHECKING:
     from trl import SFTConfig
@@ -57,8 +63,8 @@ def main() -> None:
     models.check_memory_keys(training_args, model_args)
     model_args.dtype = models.training_dtype(model_args)
 
-    from recipes.core.trainer import GuardedSFTTrainer
-    from recipes.core.training import train
+    from recipes.core.training.grpo_trainer import GuardedSFTTrainer
+    from recipes.core.training.train import train
 
     tokenizer = prompts.load_tokenizer(model_args.model_name_or_path, args.chat_template, revision=model_args.model_revision)
     tokenizer.padding_side = "right"
@@ -100,7 +106,7 @@ def main() -> None:
 def batching(config: Config, model_args: ModelConfig) -> dict[str, Any]:
     """How traces of uneven length share a batch, unless the configuration says it: packed one after the other where the attention
     keeps them apart, which is flash attention; else each step's random traces are sorted into micro-batches by length, so that
-    little is padded. (Whole steps of about one length, `group_by_length`, learn more slowly: benchmarks/sft.py.)"""
+    little is padded. (Whole steps of about one length, `group_by_length`, learn more slowly: benchmarks/bench_sft.py.)"""
     if any(config.given(key) for key in ("packing", "padding_free", "train_sampling_strategy")):
         return {}
     if "flash" in (model_args.attn_implementation or ""):

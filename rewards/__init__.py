@@ -19,26 +19,26 @@ from dataclasses import fields, is_dataclass
 from functools import partial
 from typing import Any
 
-from rewards.accuracy import Accuracy
-from rewards.adapter import AsyncTRLFunction, Reward, RewardError, TRLFunction, TRLReward, score, text_of
-from rewards.batch import BatchReward
-from rewards.choice import Choice
-from rewards.code import Code
-from rewards.cosine import Cosine
-from rewards.countdown import Countdown
-from rewards.exact import Exact
-from rewards.format import Format
-from rewards.judge import LLMJudge
-from rewards.language import Language
-from rewards.length_group import LengthGroup
-from rewards.model import Model
-from rewards.overlong import Overlong
-from rewards.random import Random
-from rewards.reasoning_gym import ReasoningGym
-from rewards.reasoning_steps import ReasoningSteps
-from rewards.repetition import Repetition
-from rewards.sandbox import SandboxError
-from rewards.tag_count import TagCount
+from rewards.correctness.accuracy import Accuracy
+from rewards.correctness.choice import Choice
+from rewards.correctness.code import Code
+from rewards.correctness.countdown import Countdown
+from rewards.correctness.exact import Exact
+from rewards.correctness.llm_judge import LLMJudge
+from rewards.correctness.reasoning_gym import ReasoningGym
+from rewards.correctness.reward_model import Model
+from rewards.interface import BatchReward
+from rewards.isolation.sandbox import SandboxError
+from rewards.random_reward import Random
+from rewards.shaping.cosine import Cosine
+from rewards.shaping.format import Format
+from rewards.shaping.group_length import LengthGroup
+from rewards.shaping.language_consistency import Language
+from rewards.shaping.overlong import Overlong
+from rewards.shaping.reasoning_steps import ReasoningSteps
+from rewards.shaping.repetition import Repetition
+from rewards.shaping.tag_count import TagCount
+from rewards.trl_adapter import AsyncTRLFunction, Reward, RewardError, TRLFunction, TRLReward, score, text_of
 
 __all__ = ["REWARDS", "Reward", "RewardError", "TRLReward", "build", "named", "score", "text_of"]
 

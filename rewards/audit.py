@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from rewards import TRLReward
-from rewards.judge import LLMJudge
-from rewards.length_group import LengthGroup
-from rewards.model import Model
-from rewards.overlong import Overlong
-from rewards.repetition import Repetition
+from rewards.correctness.llm_judge import LLMJudge
+from rewards.correctness.reward_model import Model
+from rewards.shaping.group_length import LengthGroup
+from rewards.shaping.overlong import Overlong
+from rewards.shaping.repetition import Repetition
 
 # DeepSeek-R1-Zero's system prompt ends so; a model can copy it.
 ECHO = "<think> reasoning process here </think> <answer> answer here </answer>"

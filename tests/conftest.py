@@ -41,9 +41,9 @@ def answered(answer: str) -> str:
 
 @pytest.fixture(scope="session")
 def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`base` and `student_base`, made by recipes/arithmetic/base.py in a few steps: real, and too young to know anything."""
+    """`base` and `student_base`, made by recipes/arithmetic/pretrain.py in a few steps: real, and too young to know anything."""
     folder = tmp_path_factory.mktemp("models")
-    made = run(sys.executable, "recipes/arithmetic/base.py", "--output_dir", folder, "--steps", 3)
+    made = run(sys.executable, "recipes/arithmetic/pretrain.py", "--output_dir", folder, "--steps", 3)
     assert made.returncode == 0, made.stderr
     return folder
 
@@ -52,7 +52,7 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def traces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Traces of the kind that `generate` leaves, as many as a few steps need; every length differs from its neighbour's."""
     file = tmp_path_factory.mktemp("traces") / "traces.jsonl"
-    from recipes.core import jsonl
+    from recipes.core import files as jsonl
 
     rows = []
     for a in range(10, 80):

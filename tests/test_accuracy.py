@@ -6,11 +6,11 @@ import time
 import pytest
 
 from rewards import build
-from rewards.accuracy import Accuracy
-from rewards.algebra import Unread, formula
-from rewards.normal import boxed, normal
-from rewards.numbers import same
-from rewards.trace import parse
+from rewards.answers.compare import same
+from rewards.answers.normalize import boxed, normal
+from rewards.answers.polynomial import Unread, formula
+from rewards.completion import parse
+from rewards.correctness.accuracy import Accuracy
 from tests.conftest import answered
 
 
@@ -139,7 +139,7 @@ PAIRS = [
 
 
 def test_what_is_decided_without_math_verify_is_what_math_verify_says():
-    from rewards.mathverify import equal
+    from rewards.answers.math_verify_worker import equal
 
     decided = {pair: verdict for pair in PAIRS if (verdict := same(*map(normal, pair))) is not None and "$" not in "".join(pair)}
     assert len(decided) > 0.8 * len(PAIRS)  # most need no second opinion
@@ -175,7 +175,7 @@ def test_what_is_decided_without_math_verify_is_what_math_verify_says():
     ],
 )
 def test_where_math_verify_is_plainly_wrong_the_verdict_differs(gold, answer, right):
-    from rewards.mathverify import _gold, _parse, verify
+    from rewards.answers.math_verify_worker import _gold, _parse, verify
 
     assert verify(_gold(gold), _parse(answer), timeout_seconds=None) != right  # if this fails, the exception is not needed any more
     assert Accuracy()(completion=answered(answer), answer=gold) == float(right)

@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from recipes.core import checkpoints, manifest, resume
-from recipes.core.config import UserError
+from recipes.core.config.config import UserError
+from recipes.core.runs import checkpoints, manifest, resume
 from tests.conftest import ROOT, ok, run, stage
 
 GRPO = "recipes/arithmetic/grpo.yaml"

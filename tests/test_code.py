@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from rewards import REWARDS, namespaces, sandbox
-from rewards.code import Code, program_in
-from rewards.code_tests import read
-from rewards.namespaces import Limits
-from rewards.sandbox import SandboxError, protections, require, run
+from rewards import REWARDS
+from rewards.correctness.code import Code, program_in
+from rewards.correctness.unit_tests import read
+from rewards.isolation import namespaces, sandbox
+from rewards.isolation.namespaces import Limits
+from rewards.isolation.sandbox import SandboxError, protections, require, run
 
 MARKS = itertools.count(os.getpid() * 1000)
 # Seen in the command line of each program, and another one for each of pytest's workers: tells what is left of our attacks.
@@ -257,7 +258,7 @@ def test_nothing_is_left_running_when_the_trainer_is_killed():
     mark = f"mark{next(MARKS)}"
     attack = "import os, sys, time, ctypes\\nctypes.CDLL(None).prctl(1, 0)\\nos.fork()\\nos.setsid() if os.fork() else 0\\n"
     attack += f"os.execv(sys.executable, ['python', '-c', 'import time; time.sleep(99)', '{mark}'])"
-    trainer = subprocess.Popen([sys.executable, "-c", f'from rewards.sandbox import *; run("{attack}", "", Limits(60))'])
+    trainer = subprocess.Popen([sys.executable, "-c", f'from rewards.isolation.sandbox import *; run("{attack}", "", Limits(60))'])
     until(lambda: len(left_running(mark)) > 2)  # the trainer itself is one
     os.kill(trainer.pid, signal.SIGKILL)
     trainer.wait()

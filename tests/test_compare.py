@@ -6,9 +6,9 @@ import sys
 import pytest
 import yaml
 
-from recipes.compare import seed_interval
-from recipes.core import config as configuration
-from recipes.core import jsonl
+from recipes.core import files as jsonl
+from recipes.core.config import config as configuration
+from recipes.tools.compare import seed_interval
 from tests.conftest import ROOT, ok, run
 
 QUICK = {
@@ -29,7 +29,7 @@ def quick_recipe(folder):
 
 def test_compare_trains_every_arm_counts_its_seconds_and_does_nothing_twice(tmp_path):
     recipe, out = quick_recipe(tmp_path), tmp_path / "out"
-    command = (sys.executable, "recipes/compare.py", "--recipe", recipe, "--seeds", 3, "--jobs", 2, "--output_dir", out)
+    command = (sys.executable, "recipes/tools/compare.py", "--recipe", recipe, "--seeds", 3, "--jobs", 2, "--output_dir", out)
     done = ok(run(*command))
     document = json.loads((out / "compare.json").read_text())
     arms = document["arms"]
@@ -50,7 +50,7 @@ def test_compare_trains_every_arm_counts_its_seconds_and_does_nothing_twice(tmp_
 def test_a_failing_stage_ends_the_comparison_and_says_where_to_look(tmp_path):
     recipe = quick_recipe(tmp_path)
     (recipe / "grpo.yaml").write_text("lerning_rate: 1\n")
-    done = run(sys.executable, "recipes/compare.py", "--recipe", recipe, "--seeds", 3, "--output_dir", tmp_path / "out")
+    done = run(sys.executable, "recipes/tools/compare.py", "--recipe", recipe, "--seeds", 3, "--output_dir", tmp_path / "out")
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert "did you mean `learning_rate`?" in done.stderr and "logs/grpo.txt" in done.stderr
 
@@ -67,7 +67,7 @@ def test_sweep_trains_each_student_on_the_traces_and_sets_what_it_knows_against_
         {"prompt": [{"role": "user", "content": f"{n}*3+1"}], "completion": f"<think>{n}</think><answer>{3 * n + 1}</answer>"}
         for n in range(10, 90)
     ]
-    command = (sys.executable, "recipes/sweep.py", "--recipe", recipe, "--output_dir", out, "--students")
+    command = (sys.executable, "recipes/tools/sweep.py", "--recipe", recipe, "--output_dir", out, "--students")
     models = [f"recipes/arithmetic/models/{name}" for name in ("base", "student_base")]
     done = run(*command, *models)
     assert done.returncode == 2 and "run `make generate" in done.stderr

@@ -5,9 +5,9 @@ import dataclasses
 import pytest
 import yaml
 
-from recipes.core.config import StageArguments, UserError, load
-from recipes.core.data import DataArguments
-from recipes.core.keys import RENAMED, training_keys
+from recipes.core.config.config import StageArguments, UserError, load
+from recipes.core.config.keys import RENAMED, training_keys
+from recipes.core.data.questions import DataArguments
 from tests.conftest import ROOT, run, stage
 
 ARITHMETIC = "recipes/arithmetic/grpo.yaml"

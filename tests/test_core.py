@@ -4,11 +4,13 @@ import json
 
 import pytest
 
-from recipes.core import jsonl, manifest, models
-from recipes.core.batch import BatchArguments, check_batch
-from recipes.core.config import UserError
-from recipes.core.prompts import load_tokenizer
-from recipes.core.targets import check_targets, drop_long_traces, hold_out
+from recipes.core import files as jsonl
+from recipes.core.config.config import UserError
+from recipes.core.distillation.trace_dataset import check_targets, drop_long_traces, hold_out
+from recipes.core.models import loading as models
+from recipes.core.preflight.batch import BatchArguments, check_batch
+from recipes.core.prompts.tokenizer import load_tokenizer
+from recipes.core.runs import manifest
 from tests.conftest import ROOT, stage
 
 SHIPPED = ROOT / "recipes/arithmetic/models/base"

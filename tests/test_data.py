@@ -7,10 +7,10 @@ import pytest
 from datasets import Dataset, DatasetDict
 
 from recipes.arithmetic.dataset import products
-from recipes.core import data
-from recipes.core.config import UserError
-from recipes.core.data import DataArguments, EvaluationArguments, drop_long_prompts, evaluation_sets, load_questions
-from recipes.core.prompts import R1_ZERO, completion_prefix, load_tokenizer, render
+from recipes.core.config.config import UserError
+from recipes.core.data import questions as data
+from recipes.core.data.questions import DataArguments, EvaluationArguments, drop_long_prompts, evaluation_sets, load_questions
+from recipes.core.prompts.tokenizer import R1_ZERO, completion_prefix, load_tokenizer, render
 from tests.conftest import ROOT
 
 ROWS = [{"question": f"{n}+{n}?", "answer": f"Because.\n#### {2 * n}", "level": n} for n in range(1, 6)]
@@ -126,7 +126,7 @@ def test_arithmetic_shares_no_question_and_no_product_between_training_and_held_
 def test_the_pretraining_corpus_asks_training_questions_only():
     import random
 
-    from recipes.arithmetic.base import document
+    from recipes.arithmetic.pretrain import document
 
     train, held_out = products()
     rng = random.Random(0)
@@ -143,7 +143,7 @@ GOLDEN = {
 
 @pytest.mark.parametrize("name", GOLDEN)
 def test_prompts_are_rendered_to_the_letter(name):
-    from recipes.core.prompts import to_messages
+    from recipes.core.prompts.tokenizer import to_messages
 
     template, system, expected = GOLDEN[name]
     tokenizer = load_tokenizer(SHIPPED, template)

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from recipes.arithmetic.dataset import questions
-from recipes.core import jsonl
+from recipes.core import files as jsonl
 from tests.conftest import ROOT, run, stage
 from tests.head_size import widen
 
@@ -70,8 +70,9 @@ def worked(question: str) -> str:
 
 def ours(model: Path, held_out: list[str]) -> list[str]:
     """The project's own greedy completions."""
-    from recipes.core import models, prompts
-    from recipes.core.sampling import SamplingArguments, sample
+    from recipes.core.generation.sampling import SamplingArguments, sample
+    from recipes.core.models import loading as models
+    from recipes.core.prompts import tokenizer as prompts
 
     tokenizer = prompts.load_tokenizer(model)
     loaded = models.load_model(model, SimpleNamespace(dtype="float32", model_revision="main", attn_implementation=None))

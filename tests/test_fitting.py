@@ -9,10 +9,10 @@ import psutil
 import pytest
 import torch
 
-from recipes.core.batch import BatchArguments, check_batch
-from recipes.core.fitting import MARGIN, _near, advice, changes, fitting, free_bytes, out_of_memory
-from recipes.core.memory import estimate, total
-from recipes.core.plan import Plan, Shape, _sharding, facts
+from recipes.core.memory.advise import MARGIN, _near, advice, changes, fitting, free_bytes, out_of_memory
+from recipes.core.memory.estimate import estimate, total
+from recipes.core.memory.plan import Plan, Shape, _sharding, facts
+from recipes.core.preflight.batch import BatchArguments, check_batch
 from tests.conftest import ROOT
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from recipes.core import jsonl
+from recipes.core import files as jsonl
 from tests.conftest import ROOT, ok, stage
 
 GRPO, GENERATE = "recipes/arithmetic/grpo.yaml", "recipes/arithmetic/generate.yaml"

@@ -6,7 +6,9 @@ import socket
 import psutil
 import pytest
 
-from recipes.core import launch, machine, vllm_server
+from recipes.core.launch import cli as launch
+from recipes.core.launch import host as machine
+from recipes.core.launch import vllm_server
 from tests.conftest import ROOT, run
 
 GRPO, SFT = "recipes/arithmetic/grpo.yaml", "recipes/arithmetic/sft.yaml"

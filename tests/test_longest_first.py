@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from recipes.core import jsonl
-from recipes.core.prompts import load_tokenizer, render
+from recipes.core import files as jsonl
+from recipes.core.prompts.tokenizer import load_tokenizer, render
 from tests.conftest import ok, run, stage
 
 GRPO = "recipes/arithmetic/grpo.yaml"

@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from recipes.core.supervise import LOST
-from recipes.core.watch import SILENCE
+from recipes.core.launch.supervisor import LOST
+from recipes.core.runtime.watchdog import SILENCE
 from tests.conftest import ROOT, latest, ok, run
 
 SFT = "recipes/arithmetic/sft.yaml"

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from recipes.core import memory
-from recipes.core.memory import estimate, total
-from recipes.core.plan import Plan
-from recipes.core.plan import shape as shape_of
+from recipes.core.memory import estimate as memory
+from recipes.core.memory.estimate import estimate, total
+from recipes.core.memory.plan import Plan
+from recipes.core.memory.plan import shape as shape_of
 
 SIZES = {"hidden_size": 128, "intermediate_size": 512, "num_attention_heads": 4, "num_key_value_heads": 2, "num_hidden_layers": 3}
 DTYPES = {"fp32": (4, 4), "bf16": (2, 2), "fp32 with autocast": (4, 2)}  # bytes of weights and of what is computed

@@ -6,8 +6,8 @@ import shutil
 import pytest
 import yaml
 
-from recipes.core.config import UserError
-from recipes.core.on_policy import distil, load
+from recipes.core.config.config import UserError
+from recipes.on_policy import distil, load
 from recipes.sft import SFTArguments
 from tests.conftest import ROOT, stage
 
@@ -129,7 +129,7 @@ def test_what_trl_computes_past_the_models_forward_pass_is_cast_as_that_is(monke
     from accelerate.state import AcceleratorState
     from trl import DistillationTrainer, GRPOTrainer
 
-    from recipes.core.trainer import GuardedDistillationTrainer, RolloutGRPOTrainer
+    from recipes.core.training.grpo_trainer import GuardedDistillationTrainer, RolloutGRPOTrainer
 
     def is_cast(self, *args):
         return torch.is_autocast_enabled("cpu")

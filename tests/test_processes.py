@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from recipes.core import jsonl
+from recipes.core import files as jsonl
 from tests.conftest import largest_difference, ok, run, weights
 
 GRPO, SFT = "recipes/arithmetic/grpo.yaml", "recipes/arithmetic/sft.yaml"
@@ -32,7 +32,7 @@ def launch(stage, accelerate, processes, out, traces, *keys):
 def test_two_processes_train_save_go_on_and_leave_a_model_that_loads(tmp_path, traces, accelerate, stage, kind):
     from trl import ModelConfig
 
-    from recipes.core.models import load_model
+    from recipes.core.models.loading import load_model
 
     peft = ("--use_peft", "true", "--lora_target_modules", "all-linear") if kind == "lora" else ("--use_peft", "false")
     keys = (*peft, "--max_steps", 3, "--save_steps", 2, "--save_total_limit", 3, "--learning_rate", 1e-3)

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 import rewards
-from recipes.core import config as configuration
-from recipes.core import launch
+from recipes.core.config import config as configuration
+from recipes.core.launch import cli as launch
 from rewards.__main__ import _entry, parser
 from tests.conftest import ROOT, run
 
@@ -29,11 +29,10 @@ def test_every_recipe_has_the_same_files():
 def test_every_yaml_is_understood_by_its_stage(path, monkeypatch):
     from trl import DistillationConfig, GRPOConfig, ModelConfig, SFTConfig
 
-    from recipes import evaluate, generate, grpo, sft
-    from recipes.core import on_policy
-    from recipes.core.sampling import SamplingArguments
-    from recipes.core.teachers import EndpointArguments, TeacherArguments
-    from recipes.core.traces import TraceArguments
+    from recipes import evaluate, generate, grpo, on_policy, sft
+    from recipes.core.distillation.select_traces import TraceArguments
+    from recipes.core.generation.samplers import EndpointArguments, TeacherArguments
+    from recipes.core.generation.sampling import SamplingArguments
 
     keys = {
         "grpo": (grpo.GRPOArguments, ModelConfig, GRPOConfig),
@@ -119,6 +118,8 @@ def test_every_command_in_a_readme_passes_a_dry_run(file, line):
         assert arguments.command == "score" or (ROOT / arguments.config).is_file()
     elif words[0] in ("vllm", "lm_eval"):  # optional packages, tried on a student in tests/test_export.py
         assert "outputs/gsm8k/student" in line
+    elif words[:2] == ["python", "-m"]:
+        assert (ROOT / words[2].replace(".", "/")).with_suffix(".py").is_file()
     elif words[0] == "python":
         assert (ROOT / words[1]).is_file()
     else:

@@ -9,16 +9,16 @@ import pytest
 import torch
 
 from rewards import RewardError, build
-from rewards.choice import Choice
-from rewards.countdown import Countdown
-from rewards.exact import Exact
-from rewards.format import Format
-from rewards.language import Language
-from rewards.overlong import Overlong
-from rewards.reasoning_gym import ReasoningGym
-from rewards.reasoning_steps import ReasoningSteps
-from rewards.repetition import Repetition
-from rewards.tag_count import TagCount
+from rewards.correctness.choice import Choice
+from rewards.correctness.countdown import Countdown
+from rewards.correctness.exact import Exact
+from rewards.correctness.reasoning_gym import ReasoningGym
+from rewards.shaping.format import Format
+from rewards.shaping.language_consistency import Language
+from rewards.shaping.overlong import Overlong
+from rewards.shaping.reasoning_steps import ReasoningSteps
+from rewards.shaping.repetition import Repetition
+from rewards.shaping.tag_count import TagCount
 from tests.conftest import ROOT, answered
 
 

@@ -7,10 +7,10 @@ import pytest
 
 import rewards
 from rewards import RewardError, build
-from rewards.accuracy import Accuracy
 from rewards.audit import call
-from rewards.format import Format
-from rewards.trace import Trace, parse
+from rewards.completion import Trace, parse
+from rewards.correctness.accuracy import Accuracy
+from rewards.shaping.format import Format
 
 IDEAL = "<think>23*7=161</think><answer>161</answer>"
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
 
-from recipes.core.sampling import SamplingArguments, batches, sample
+from recipes.core.generation.sampling import SamplingArguments, batches, sample
 
 BASE = "recipes/arithmetic/models/base"
 PROMPTS = ["12*3+4=", "7=", "98*7+6=", "<think>", "55*5+5=", "23*4=92 23*4"]  # of many lengths, and so are their answers

@@ -5,9 +5,9 @@ import math
 
 import pytest
 
-from recipes.core.config import UserError
-from recipes.core.scores import bootstrap, majority, paired, pass_at_k, summary
-from rewards.trace import lenient, parse
+from recipes.core.config.config import UserError
+from recipes.core.evaluation.metrics import bootstrap, majority, paired, pass_at_k, summary
+from rewards.completion import lenient, parse
 from tests.conftest import answered
 
 

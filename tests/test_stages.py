@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from recipes.core import jsonl
+from recipes.core import files as jsonl
 from tests.conftest import ok, run, stage
 
 GRPO, GENERATE, SFT, EVALUATE = (f"recipes/arithmetic/{name}.yaml" for name in ("grpo", "generate", "sft", "evaluate"))

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from recipes.core.supervise import LOST, STOPPED, _exit_code
+from recipes.core.launch.supervisor import LOST, STOPPED, _exit_code
 from tests.conftest import ROOT, run
 
 GRPO, SFT = "recipes/arithmetic/grpo.yaml", "recipes/arithmetic/sft.yaml"

@@ -12,8 +12,8 @@ from typing import ClassVar
 
 import pytest
 
-from recipes.core import jsonl
-from recipes.core.teachers import TeacherArguments
+from recipes.core import files as jsonl
+from recipes.core.generation.samplers import TeacherArguments
 from tests.conftest import stage
 from tests.head_size import widen
 

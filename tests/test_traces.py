@@ -2,8 +2,8 @@
 
 import pytest
 
-from recipes.core.config import UserError
-from recipes.core.traces import TraceArguments, check, select
+from recipes.core.config.config import UserError
+from recipes.core.distillation.select_traces import TraceArguments, check, select
 
 LONG = "Natalia sold clips to 48 of her friends in April and then half as many clips in May how many altogether"
 

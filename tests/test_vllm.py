@@ -19,7 +19,7 @@ import time
 import psutil
 import pytest
 
-from recipes.core.supervise import LOST, STOPPED
+from recipes.core.launch.supervisor import LOST, STOPPED
 from tests.conftest import ROOT, free_port, ok, run
 from tests.head_size import widen
 
@@ -27,7 +27,8 @@ GRPO = "recipes/arithmetic/grpo.yaml"
 
 SUPERVISE = """
 import sys
-from recipes.core import config, supervise, vllm_server
+from recipes.core.config import config
+from recipes.core.launch import supervisor as supervise, vllm_server
 values = config.read("grpo", argv=["--config", "recipes/arithmetic/grpo.yaml", *sys.argv[2:]])
 try:
     code = supervise.run([sys.executable, "-c", sys.argv[1]], {}, vllm_server.plan(values, ["0"]), 1)

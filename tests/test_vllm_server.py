@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
-from recipes.core import launch, vllm_server
-from recipes.core.vllm_server import Server
+from recipes.core.launch import cli as launch
+from recipes.core.launch import vllm_server
+from recipes.core.launch.vllm_server import Server
 from tests.conftest import free_port, run, stage
 
 GRPO = "recipes/arithmetic/grpo.yaml"

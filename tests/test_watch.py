@@ -12,9 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from recipes.core import jsonl
-from recipes.core.supervise import LOST, STOPPED
-from recipes.core.watch import SILENCE, Watch
+from recipes.core import files as jsonl
+from recipes.core.launch.supervisor import LOST, STOPPED
+from recipes.core.runtime.watchdog import SILENCE, Watch
 from tests.conftest import ROOT, ok, run, stage
 
 GRPO, SFT = "recipes/arithmetic/grpo.yaml", "recipes/arithmetic/sft.yaml"

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from rewards.accuracy import Accuracy
-from rewards.workers import Limits, Pool, PoolError
+from rewards.correctness.accuracy import Accuracy
+from rewards.isolation.pool import Limits, Pool, PoolError
 from tests.conftest import ROOT, answered, run
 
 # What only math-verify decides, in about 20 ms each.
@@ -153,7 +153,7 @@ def test_the_verdict_works_in_a_forked_and_in_a_spawned_process(method, tmp_path
     script = tmp_path / "script.py"
     script.write_text(
         "import multiprocessing, sys\n"
-        "from rewards.accuracy import Accuracy\n"
+        "from rewards.correctness.accuracy import Accuracy\n"
         f"judge = lambda: Accuracy()(completion={answered(RIGHT)!r}, answer={GOLD!r})\n"
         "def child(): sys.exit(0 if judge() == 1.0 else 1)\n"
         "if __name__ == '__main__':\n"
@@ -180,7 +180,7 @@ def test_the_verdict_works_in_a_forked_and_in_a_spawned_process(method, tmp_path
 def test_no_process_is_left_however_training_ends(ending, status):
     program = (
         "import os, sys, threading, time\n"
-        "from rewards.accuracy import Accuracy\n"
+        "from rewards.correctness.accuracy import Accuracy\n"
         f"HANGS = {HANGS!r}\n"
         f"judge = lambda text: Accuracy()(completion='<think>a</think><answer>' + text + '</answer>', answer={GOLD!r})\n"
         f"judge({RIGHT!r})\n"
@@ -200,7 +200,7 @@ def test_several_ranks_judge_side_by_side(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
         "import os\n"
-        "from rewards.accuracy import Accuracy\n"
+        "from rewards.correctness.accuracy import Accuracy\n"
         f"texts = [{answered(RIGHT)!r}, {answered(WRONG)!r}, {answered(HANGS)!r}] * 2\n"
         f"judged = Accuracy().judge(texts, [{{'answer': {GOLD!r}}}] * 6)\n"
         "print('rank', os.environ['RANK'], judged.scores, judged.timed_out, flush=True)\n"

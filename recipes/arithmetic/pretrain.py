@@ -1,0 +1,155 @@
+"""Makes the two small base models that this recipe ships: they can reason, but rarely do.
+
+    python recipes/arithmetic/pretrain.py [--output_dir recipes/arithmetic/models] [--only base] [--steps 4000]
+
+A language model is pretrained from nothing on documents about the training questions. Most of them just state an answer,
+half of the time a wrong one; some work it out in plain text, and a few do so inside the tags; a step of the working is wrong
+now and then. Like a base model's web text, this holds the ability to reason without the habit.
+"""
+
+import argparse
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recipes.arithmetic.dataset import Factors, products
+
+if TYPE_CHECKING:
+    from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+
+TAGS = ["<think>", "</think>", "<answer>", "</answer>"]  # single tokens, not special: TRL drops special tokens from completions
+CHARACTERS = list("0123456789+*= ")
+# A question is put to these models as "23*7+45=", and their turn ends with the end-of-sequence token.
+CHAT_TEMPLATE = (
+    "{%- for message in messages -%}"
+    "{%- if message.role == 'user' -%}{{ message.content + '=' }}"
+    "{%- elif message.role == 'assistant' -%}{{ message.content + eos_token }}{%- endif -%}"
+    "{%- endfor -%}"
+)
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a base model is made with."""
+
+    hidden_size: int
+    layers: int
+    heads: int
+    steps: int
+    documents_per_step: int = 64
+    learning_rate: float = 3e-3
+
+
+SIZES = {
+    "base": Size(hidden_size=96, layers=4, heads=4, steps=4000),
+    "student_base": Size(hidden_size=56, layers=3, heads=4, steps=1000),
+}
+
+IN_TAGS, IN_PLAIN_TEXT = 0.2, 0.25  # shares of documents that reason; the rest just answer
+WRONG_STEP, WRONG_ANSWER = 0.08, 0.5  # how often a step of the reasoning is wrong, and an answer without reasoning
+
+
+def document(rng: random.Random, factors: list[Factors]) -> tuple[str, str]:
+    """A question and what the corpus says after it."""
+    (a, b), c = rng.choice(factors), rng.randrange(1, 10)
+    question, kind = f"{a}*{b}+{c}=", rng.random()
+    if kind >= IN_TAGS + IN_PLAIN_TEXT:
+        return question, str(_slip(rng, a * b + c, WRONG_ANSWER))
+    tens, ones = a // 10 * 10, a % 10
+    first = _slip(rng, tens * b, WRONG_STEP)
+    second = _slip(rng, ones * b, WRONG_STEP)
+    both = _slip(rng, first + second, WRONG_STEP)
+    result = _slip(rng, both + c, WRONG_STEP)
+    working = f"{tens}*{b}={first} {ones}*{b}={second} {first}+{second}={both} {both}+{c}={result}"
+    if kind < IN_TAGS:
+        return question, f"<think>{working}</think><answer>{result}</answer>"
+    return question, f"{working} {result}"
+
+
+def _slip(rng: random.Random, value: int, share: float) -> int:
+    return max(1, value + rng.choice((-10, -2, -1, 1, 2, 10))) if rng.random() < share else value
+
+
+def make_tokenizer() -> "PreTrainedTokenizerFast":
+    """A character a token, a tag a token."""
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    vocabulary = ["<pad>", "<eos>", *TAGS, *CHARACTERS]
+    tokenizer = Tokenizer(models.WordLevel({token: i for i, token in enumerate(vocabulary)}, unk_token="<pad>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("|".join([*TAGS, r"[\s\S]"])), behavior="isolated")
+    tokenizer.decoder = decoders.Fuse()
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>", padding_side="left")
+    fast.chat_template = CHAT_TEMPLATE
+    return fast
+
+
+def make_model(size: Size, tokenizer: "PreTrainedTokenizerFast") -> "LlamaForCausalLM":
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=size.hidden_size,
+        intermediate_size=size.hidden_size * 8 // 3,
+        num_hidden_layers=size.layers,
+        num_attention_heads=size.heads,
+        num_key_value_heads=size.heads,
+        max_position_embeddings=256,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return LlamaForCausalLM(config)
+
+
+def pretrain(name: str, size: Size, output_dir: Path, seed: int) -> None:
+    """Makes one model with transformers' Trainer and leaves it in `output_dir`/`name`."""
+    from datasets import Dataset
+    from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments, set_seed
+
+    set_seed(seed)
+    rng, (train_factors, _) = random.Random(seed), products()
+    tokenizer = make_tokenizer()
+    documents = [document(rng, train_factors) for _ in range(size.steps * size.documents_per_step)]
+    ids = tokenizer([question + text + tokenizer.eos_token for question, text in documents], return_token_type_ids=False)
+    corpus = Dataset.from_dict({"input_ids": ids["input_ids"], "labels": ids["input_ids"]})
+    model = make_model(size, tokenizer)
+    arguments = TrainingArguments(
+        output_dir=str(output_dir / name / "training"),
+        per_device_train_batch_size=size.documents_per_step,
+        num_train_epochs=1,
+        learning_rate=size.learning_rate,
+        adam_beta2=0.98,
+        weight_decay=0.05,
+        lr_scheduler_type="cosine_with_min_lr",
+        lr_scheduler_kwargs={"min_lr_rate": 0.05},
+        warmup_steps=100,
+        logging_steps=100,
+        save_strategy="no",
+        report_to="none",
+        seed=seed,
+    )
+    collator = DataCollatorForSeq2Seq(tokenizer)
+    Trainer(model=model, args=arguments, train_dataset=corpus, data_collator=collator).train()
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    model.half().save_pretrained(output_dir / name)  # half the size; the recipes load it as float32
+    tokenizer.save_pretrained(output_dir / name)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output_dir", type=Path, default=Path(__file__).parent / "models")
+    parser.add_argument("--only", choices=list(SIZES), help="make one of the two")
+    parser.add_argument("--steps", type=int, help="pretraining steps (default: 4000 for base, 1000 for student_base)")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    for name, size in SIZES.items():
+        if options.only in (None, name):
+            chosen = Size(**vars(size) | {"steps": options.steps or size.steps})
+            pretrain(name, chosen, options.output_dir, options.seed)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+"""What if it is chance?"""
+
+import hashlib
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rewards.interface import BatchReward, Judged, Row
+
+
+@dataclass(frozen=True)
+class Random(BatchReward):
+    """1.0 or 0.0 by chance, whatever the completion says: the control of arXiv 2506.10947, in which some models gain from it.
+
+    The same batch of completions gets the same scores, so that a run can be repeated.
+
+    Parameters:
+        probability: of 1.0.
+    """
+
+    probability: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.probability <= 1:
+            raise ValueError(f"probability is {self.probability}; write a number from 0 to 1")
+
+    def judge(self, completions: Sequence[str], rows: Sequence[Row]) -> Judged:
+        rng = random.Random(hashlib.sha256("\0".join(completions).encode("utf-8", "surrogatepass")).digest())
+        return Judged([float(rng.random() < self.probability) for _ in completions])
