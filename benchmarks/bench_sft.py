@@ -39,7 +39,9 @@ report_to: none
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rows", type=int, default=3000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
     options = parser.parse_args()
@@ -49,25 +51,41 @@ def main() -> None:
     sides = {"ours": [sys.executable, "recipes/sft.py"], "trl sft": ["trl", "sft"]}
     with tempfile.TemporaryDirectory() as folder:
         tokens = write_traces(Path(folder, "data"), options.rows)
-        Path(folder, "sft.yaml").write_text(YAML.format(folder=folder, cpu=not torch.accelerator.is_available()))
+        Path(folder, "sft.yaml").write_text(
+            YAML.format(folder=folder, cpu=not torch.accelerator.is_available())
+        )
         speeds: dict[str, list[float]] = {side: [] for side in sides}
         for seed in options.seeds:
             for side, command in sides.items():
                 out = Path(folder, f"{side.replace(' ', '_')}_{seed}")
-                words = [*command, "--config", f"{folder}/sft.yaml", "--seed", str(seed), "--output_dir", str(out)]
+                words = [
+                    *command,
+                    "--config",
+                    f"{folder}/sft.yaml",
+                    "--seed",
+                    str(seed),
+                    "--output_dir",
+                    str(out),
+                ]
                 done = subprocess.run(words, capture_output=True, text=True)
                 if done.returncode:
                     sys.exit(done.stderr[-3000:])
-                logs = json.loads(next(out.rglob("checkpoint-*/trainer_state.json")).read_text())["log_history"]
+                logs = json.loads(next(out.rglob("checkpoint-*/trainer_state.json")).read_text())[
+                    "log_history"
+                ]
                 # What comes after the last checkpoint stands in our final state; TRL's script only prints it.
                 final = out / "student/trainer_state.json"
                 said = final.read_text() if final.exists() else done.stdout + done.stderr
-                speeds[side].append(tokens / float(re.findall(r"""train_runtime["']: ["']?([\d.]+)""", said)[-1]))
+                speeds[side].append(
+                    tokens / float(re.findall(r"""train_runtime["']: ["']?([\d.]+)""", said)[-1])
+                )
                 losses = [log["loss"] for log in logs if "loss" in log]
                 quarter = len(losses) // 4
                 means = [statistics.mean(losses[i * quarter : (i + 1) * quarter]) for i in range(4)]
                 shown = " ".join(f"{mean:.4f}" for mean in means)
-                sys.stdout.write(f"{side}, seed {seed}: {speeds[side][-1]:.0f} completion tokens/s; loss by quarters {shown}\n")
+                sys.stdout.write(
+                    f"{side}, seed {seed}: {speeds[side][-1]:.0f} completion tokens/s; loss by quarters {shown}\n"
+                )
     ours, trl = (statistics.median(speeds[side]) for side in sides)
     sys.stdout.write(f"ours is {ours / trl:.2f} times as fast\n")
 
@@ -83,7 +101,10 @@ def write_traces(folder: Path, count: int) -> int:
         text = f"<think>{thinking}</think><answer>{row['answer']}</answer>"
         tokens += len(thinking) + len(row["answer"]) + 4 + 1
         rows.append(
-            {"prompt": [{"role": "user", "content": row["question"]}], "completion": [{"role": "assistant", "content": text}]}
+            {
+                "prompt": [{"role": "user", "content": row["question"]}],
+                "completion": [{"role": "assistant", "content": text}],
+            }
         )
     folder.mkdir()
     (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

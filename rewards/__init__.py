@@ -26,21 +26,30 @@ from rewards.correctness.countdown import Countdown
 from rewards.correctness.exact import Exact
 from rewards.correctness.llm_judge import LLMJudge
 from rewards.correctness.reasoning_gym import ReasoningGym
-from rewards.correctness.reward_model import Model
-from rewards.interface import BatchReward
+from rewards.correctness.reward_model import RewardModel
+from rewards.interface import BatchReward, Reward, RewardError
 from rewards.isolation.sandbox import SandboxError
 from rewards.random_reward import Random
 from rewards.shaping.cosine import Cosine
 from rewards.shaping.format import Format
-from rewards.shaping.group_length import LengthGroup
+from rewards.shaping.group_length import GroupLength
 from rewards.shaping.language_consistency import Language
 from rewards.shaping.overlong import Overlong
 from rewards.shaping.reasoning_steps import ReasoningSteps
 from rewards.shaping.repetition import Repetition
 from rewards.shaping.tag_count import TagCount
-from rewards.trl_adapter import AsyncTRLFunction, Reward, RewardError, TRLFunction, TRLReward, score, text_of
+from rewards.trl_adapter import AsyncTRLFunction, TRLFunction, TRLReward, score_completions, text_of
 
-__all__ = ["REWARDS", "Reward", "RewardError", "TRLReward", "build", "named", "score", "text_of"]
+__all__ = [
+    "REWARDS",
+    "Reward",
+    "RewardError",
+    "TRLReward",
+    "build_rewards",
+    "get_reward",
+    "score_completions",
+    "text_of",
+]
 
 REWARDS: dict[str, type] = {
     # Is the answer right?
@@ -50,7 +59,7 @@ REWARDS: dict[str, type] = {
     "countdown": Countdown,
     "code": Code,
     "reasoning_gym": ReasoningGym,
-    "model": Model,
+    "model": RewardModel,
     "judge": LLMJudge,
     # Is it written as it should be?
     "format": Format,
@@ -61,13 +70,15 @@ REWARDS: dict[str, type] = {
     # Is it as long as it should be?
     "overlong": Overlong,
     "cosine": Cosine,
-    "length_group": LengthGroup,
+    "length_group": GroupLength,
     # Is it anything at all? The control.
     "random": Random,
 }
 
 
-def build(entries: Sequence[dict[str, Any] | str], prefix: str = "") -> tuple[list[Callable[..., Any]], list[float]]:
+def build_rewards(
+    entries: Sequence[dict[str, Any] | str], prefix: str = ""
+) -> tuple[list[Callable[..., Any]], list[float]]:
     """TRL callables and their weights from a recipe's `rewards:` entries.
 
     An entry is `{name, weight (default 1.0), parameters of the reward ...}` or just the name. A name is a key of `REWARDS`
@@ -77,14 +88,30 @@ def build(entries: Sequence[dict[str, Any] | str], prefix: str = "") -> tuple[li
     """
     functions, weights = [], []
     for entry in entries:
-        parameters = {"name": entry} if isinstance(entry, str) else dict(entry) if isinstance(entry, dict) else {}
+        parameters = (
+            {"name": entry}
+            if isinstance(entry, str)
+            else dict(entry)
+            if isinstance(entry, dict)
+            else {}
+        )
         name = parameters.pop("name", None)
         if not isinstance(name, str):
-            raise RewardError(f"rewards: the entry {entry!r} has no name; write {{name: accuracy, weight: 1.0}}")
+            raise RewardError(
+                f"rewards: the entry {entry!r} has no name; write {{name: accuracy, weight: 1.0}}"
+            )
         weight = parameters.pop("weight", 1.0)
-        if isinstance(weight, bool) or not isinstance(weight, int | float) or not math.isfinite(weight):
+        if (
+            isinstance(weight, bool)
+            or not isinstance(weight, int | float)
+            or not math.isfinite(weight)
+        ):
             raise RewardError(f"rewards: the weight of {name!r} is {weight!r}; write a number")
-        functions.append(_dotted(name, parameters, prefix) if is_dotted(name) else TRLReward(named(name, parameters), name, prefix))
+        functions.append(
+            _import_reward(name, parameters, prefix)
+            if is_dotted(name)
+            else TRLReward(get_reward(name, parameters), name, prefix)
+        )
         weights.append(float(weight))
     return functions, weights
 
@@ -93,7 +120,7 @@ def is_dotted(name: str) -> bool:
     return ":" in name or "." in name
 
 
-def named(name: str, parameters: dict[str, Any] | None = None) -> Reward:
+def get_reward(name: str, parameters: dict[str, Any] | None = None) -> Reward:
     """The reward called `name`, with its parameters. Raises `RewardError` if there is none or a parameter is unknown."""
     if name not in REWARDS:
         near = difflib.get_close_matches(name, REWARDS, n=1)
@@ -105,11 +132,13 @@ def named(name: str, parameters: dict[str, Any] | None = None) -> Reward:
     allowed = [field.name for field in fields(reward)] if is_dataclass(reward) else []
     for key in parameters or {}:
         if key not in allowed:
-            raise RewardError(f"rewards: {name!r} has no parameter {key!r}; allowed are: {', '.join(['weight', *allowed])}")
-    return _made(name, reward, parameters or {})
+            raise RewardError(
+                f"rewards: {name!r} has no parameter {key!r}; allowed are: {', '.join(['weight', *allowed])}"
+            )
+    return _instantiate(name, reward, parameters or {})
 
 
-def _dotted(path: str, parameters: dict[str, Any], prefix: str) -> Callable[..., Any]:
+def _import_reward(path: str, parameters: dict[str, Any], prefix: str) -> Callable[..., Any]:
     """A user's own callable: `package.module:name`, or TRL's `package.module.name`."""
     module_name, _, attribute = path.partition(":") if ":" in path else path.rpartition(".")
     try:
@@ -117,18 +146,26 @@ def _dotted(path: str, parameters: dict[str, Any], prefix: str) -> Callable[...,
     except (ImportError, AttributeError) as error:
         raise RewardError(f"rewards: cannot import {path!r}: {error}") from error
     if isinstance(function, type):  # a class with parameters, such as the ones in REWARDS
-        function, parameters = _made(path, function, parameters), {}
+        function, parameters = _instantiate(path, function, parameters), {}
     if isinstance(function, BatchReward) or "completion" in inspect.signature(function).parameters:
-        return TRLReward(partial(function, **parameters) if parameters else function, attribute, prefix)
-    is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(function.__call__)
+        return TRLReward(
+            partial(function, **parameters) if parameters else function, attribute, prefix
+        )
+    is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        function.__call__
+    )
     return (AsyncTRLFunction if is_async else TRLFunction)(function, attribute, parameters)
 
 
-def _made(name: str, reward: Callable[..., Reward], parameters: dict[str, Any]) -> Reward:
+def _instantiate(name: str, reward: Callable[..., Reward], parameters: dict[str, Any]) -> Reward:
     try:
         made = reward(**parameters)
         if isinstance(made, BatchReward):
             made.check()
-    except (TypeError, ValueError, SandboxError) as error:  # a parameter is missing or makes no sense, or the machine is not fit
+    except (
+        TypeError,
+        ValueError,
+        SandboxError,
+    ) as error:  # a parameter is missing or makes no sense, or the machine is not fit
         raise RewardError(f"rewards: {name!r}: {error}") from error
     return made

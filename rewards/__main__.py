@@ -17,22 +17,36 @@ from typing import Any
 
 import yaml
 
-from rewards import RewardError, build
-from rewards.audit import audit, call, table
+from rewards import RewardError, build_rewards
+from rewards.audit import audit_rewards, audit_table, call
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    made = argparse.ArgumentParser("python -m rewards", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made = argparse.ArgumentParser(
+        "python -m rewards",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     commands = made.add_subparsers(dest="command", required=True)
     scorer = commands.add_parser("score", help="scores of the rows of a JSONL file")
     scorer.add_argument(
-        "--reward", action="append", required=True, metavar="NAME[,key=value...]", help="may be given several times"
+        "--reward",
+        action="append",
+        required=True,
+        metavar="NAME[,key=value...]",
+        help="may be given several times",
     )
     scorer.add_argument("--tokenizer", help="model folder or hub id, for rewards that count tokens")
-    scorer.add_argument("file", type=Path, help="rows with `completion`, `answer` ...; - is standard input")
-    auditor = commands.add_parser("audit", help="what a recipe's rewards pay to completions that cheat")
-    auditor.add_argument("--config", default="recipes/defaults/grpo.yaml", help="a recipe's grpo.yaml")
+    scorer.add_argument(
+        "file", type=Path, help="rows with `completion`, `answer` ...; - is standard input"
+    )
+    auditor = commands.add_parser(
+        "audit", help="what a recipe's rewards pay to completions that cheat"
+    )
+    auditor.add_argument(
+        "--config", default="recipes/defaults/grpo.yaml", help="a recipe's grpo.yaml"
+    )
     return made
 
 
@@ -51,9 +65,12 @@ def main() -> int:
 def score(file: Path, rewards: list[str], tokenizer: str | None) -> int:
     """Writes the scores of every row to standard output, and a summary of each reward to standard error."""
     entries = [_entry(text) for text in rewards]
-    functions, _ = build(entries)
+    functions, _ = build_rewards(entries)
     rows = _rows(file)
-    columns = {key: [row.get(key) for row in rows] for key in dict.fromkeys(key for row in rows for key in row)}
+    columns = {
+        key: [row.get(key) for row in rows]
+        for key in dict.fromkeys(key for row in rows for key in row)
+    }
     completions = columns.pop("completion")
     columns["prompts"] = columns.get("prompt", [None] * len(rows))  # TRL's name for it
     if tokenizer:
@@ -61,31 +78,49 @@ def score(file: Path, rewards: list[str], tokenizer: str | None) -> int:
 
         from rewards import text_of
 
-        columns["completion_ids"] = AutoTokenizer.from_pretrained(tokenizer)([text_of(text) for text in completions])["input_ids"]
+        columns["completion_ids"] = AutoTokenizer.from_pretrained(tokenizer)(
+            [text_of(text) for text in completions]
+        )["input_ids"]
     scores: dict[str, list[float | None]] = {}
     for entry, text, function in zip(entries, rewards, functions, strict=True):
         metrics: dict[str, float] = {}
-        name = text if entry["name"] in scores else entry["name"]  # the same reward with other parameters
-        scores[name] = call(function, completions=completions, log_metric=metrics.__setitem__, **columns)
+        name = (
+            text if entry["name"] in scores else entry["name"]
+        )  # the same reward with other parameters
+        scores[name] = call(
+            function, completions=completions, log_metric=metrics.__setitem__, **columns
+        )
         judged = [value for value in scores[name] if value is not None]
         summary = {"mean": sum(judged) / len(judged) if judged else float("nan")}
-        summary |= {key.rpartition("/")[2]: value for key, value in metrics.items() if key.startswith("rewards/")}
-        sys.stderr.write(f"{name}: " + "  ".join(f"{key} {value:.3g}" for key, value in summary.items()) + "\n")
+        summary |= {
+            key.rpartition("/")[2]: value
+            for key, value in metrics.items()
+            if key.startswith("rewards/")
+        }
+        sys.stderr.write(
+            f"{name}: " + "  ".join(f"{key} {value:.3g}" for key, value in summary.items()) + "\n"
+        )
     for index in range(len(rows)):
-        sys.stdout.write(json.dumps({"row": index, "rewards": {name: values[index] for name, values in scores.items()}}) + "\n")
+        sys.stdout.write(
+            json.dumps(
+                {"row": index, "rewards": {name: values[index] for name, values in scores.items()}}
+            )
+            + "\n"
+        )
     return 0
 
 
 def audit_recipe(config: str) -> int:
     """Writes the table of a recipe's rewards; 1 if something is paid that should not be."""
-    from recipes import grpo
+    from recipes.core.config.rewards import reward_entries
+    from recipes.grpo import GRPOArguments, load
 
-    loaded = grpo.load(["--config", config])
-    entries = grpo.reward_entries(loaded.parse(grpo.GRPOArguments), loaded)
+    loaded = load(["--config", config])
+    entries = reward_entries(loaded.parse(GRPOArguments), loaded)
     names = [entry if isinstance(entry, str) else entry["name"] for entry in entries]
-    cases = audit(*build(entries), names)
+    cases = audit_rewards(*build_rewards(entries), names)
     problems = [case for case in cases if case.problem]
-    sys.stdout.write(table(cases, names))
+    sys.stdout.write(audit_table(cases, names))
     sys.stdout.write(f"{config}: {len(cases)} cases, {len(problems)} with a problem\n")
     return 1 if problems else 0
 
@@ -95,7 +130,9 @@ def _entry(text: str) -> dict[str, Any]:
     name, *pairs = text.split(",")
     if bad := [pair for pair in pairs if "=" not in pair]:
         raise RewardError(f"--reward {text}: {bad[0]!r} is not key=value")
-    return {"name": name} | {key: yaml.safe_load(value) for key, _, value in (pair.partition("=") for pair in pairs)}
+    return {"name": name} | {
+        key: yaml.safe_load(value) for key, _, value in (pair.partition("=") for pair in pairs)
+    }
 
 
 def _rows(file: Path) -> list[dict[str, Any]]:

@@ -11,8 +11,8 @@ from typing import Any
 
 from rewards import TRLReward
 from rewards.correctness.llm_judge import LLMJudge
-from rewards.correctness.reward_model import Model
-from rewards.shaping.group_length import LengthGroup
+from rewards.correctness.reward_model import RewardModel
+from rewards.shaping.group_length import GroupLength
 from rewards.shaping.overlong import Overlong
 from rewards.shaping.repetition import Repetition
 
@@ -112,17 +112,30 @@ def trace(think: str, answer: str) -> str:
     return f"<think>{think}</think>\n<answer>{answer}</answer>"
 
 
-def audit(functions: Sequence[Callable[..., Any]], weights: Sequence[float], names: Sequence[str]) -> list[Case]:
+def audit_rewards(
+    functions: Sequence[Callable[..., Any]], weights: Sequence[float], names: Sequence[str]
+) -> list[Case]:
     """Judges every case with a recipe's rewards, as `rewards.build` returns them under `names`."""
     example = next((EXAMPLES[name] for name in names if name in EXAMPLES), EXAMPLES["accuracy"])
     cases = completions(example)
-    question = {"prompt": "What is it?", "question": "What is it?", "solution": example.right} | example.row
+    question = {
+        "prompt": "What is it?",
+        "question": "What is it?",
+        "solution": example.right,
+    } | example.row
     # All count as empty, in tokens: otherwise rewards for length would blur what is paid for the answer.
-    columns = {key: [value] * len(cases) for key, value in question.items()} | {"completion_ids": [[]] * len(cases)}
+    columns = {key: [value] * len(cases) for key, value in question.items()} | {
+        "completion_ids": [[]] * len(cases)
+    }
     texts = [[{"role": "assistant", "content": text}] for text in cases.values()]
     prompts = [[{"role": "user", "content": "What is it?"}]] * len(cases)
-    scores = [call(function, prompts=prompts, completions=texts, **columns) for function in functions]
-    totals = [sum(weight * (score or 0.0) for weight, score in zip(weights, row, strict=True)) for row in zip(*scores, strict=True)]
+    scores = [
+        call(function, prompts=prompts, completions=texts, **columns) for function in functions
+    ]
+    totals = [
+        sum(weight * (score or 0.0) for weight, score in zip(weights, row, strict=True))
+        for row in zip(*scores, strict=True)
+    ]
     full = sum(
         weight * (_best(function, row[0]) if weight > 0 else row[0] or 0.0)
         for function, weight, row in zip(functions, weights, scores, strict=True)
@@ -131,7 +144,10 @@ def audit(functions: Sequence[Callable[..., Any]], weights: Sequence[float], nam
     for index, name in enumerate(cases):
         problem = ""
         if name == "ideal":
-            told = any(weight > 0 and (row[0] or 0.0) > (row[1] or 0.0) for weight, row in zip(weights, scores, strict=True))
+            told = any(
+                weight > 0 and (row[0] or 0.0) > (row[1] or 0.0)
+                for weight, row in zip(weights, scores, strict=True)
+            )
             problem = "" if told else "no reward tells it from a wrong answer"
             problem = f"earns {totals[0]:.3g} of {full:.3g}" if totals[0] < full - 1e-6 else problem
         elif totals[index] >= totals[0] and name != "no idea":
@@ -140,7 +156,9 @@ def audit(functions: Sequence[Callable[..., Any]], weights: Sequence[float], nam
             paid = [
                 reward
                 for reward, weight, row in zip(names, weights, scores, strict=True)
-                if weight > 0 and (row[0] or 0.0) > (row[1] or 0.0) and (row[index] or 0.0) > (row[1] or 0.0) + 1e-9
+                if weight > 0
+                and (row[0] or 0.0) > (row[1] or 0.0)
+                and (row[index] or 0.0) > (row[1] or 0.0) + 1e-9
             ]
             problem = f"a wrong answer is paid by {', '.join(paid)}" if paid else ""
         made.append(Case(name, [row[index] for row in scores], totals[index], problem))
@@ -156,18 +174,30 @@ def call(function: Callable[..., Any], **arguments: Any) -> list[float | None]:
 def _best(function: Callable[..., Any], earned: float | None) -> float:
     """What the ideal trace should earn."""
     reward = function.reward if isinstance(function, TRLReward) else None
-    if reward is None or isinstance(reward, Model | LLMJudge):
+    if reward is None or isinstance(reward, RewardModel | LLMJudge):
         return earned or 0.0  # no one knows its scale
-    return 0.0 if isinstance(reward, Overlong | Repetition | LengthGroup) else 1.0
+    return 0.0 if isinstance(reward, Overlong | Repetition | GroupLength) else 1.0
 
 
-def table(cases: Sequence[Case], names: Sequence[str]) -> str:
+def audit_table(cases: Sequence[Case], names: Sequence[str]) -> str:
     """The cases as lines of equal width."""
     width = max(len(case.name) for case in cases)
     columns = [max(len(name), 6) for name in names]
-    lines = ["  ".join(["case".ljust(width), *(name.rjust(w) for name, w in zip(names, columns, strict=True)), " total"])]
+    lines = [
+        "  ".join(
+            [
+                "case".ljust(width),
+                *(name.rjust(w) for name, w in zip(names, columns, strict=True)),
+                " total",
+            ]
+        )
+    ]
     for case in cases:
         scores = ["-" if score is None else f"{score:.3g}" for score in case.scores]
-        cells = [case.name.ljust(width), *(s.rjust(w) for s, w in zip(scores, columns, strict=True)), f"{case.total:6.3g}"]
+        cells = [
+            case.name.ljust(width),
+            *(s.rjust(w) for s, w in zip(scores, columns, strict=True)),
+            f"{case.total:6.3g}",
+        ]
         lines.append("  ".join(cells) + (f"  <-- {case.problem}" if case.problem else ""))
     return "\n".join(lines) + "\n"

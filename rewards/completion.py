@@ -12,18 +12,18 @@ from rewards.answers.normalize import boxed
 
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 
-_NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:/\d+)?%?")
+_LAST_NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:/\d+)?%?")
 
 
 @dataclass(frozen=True)
-class Trace:
+class ParsedCompletion:
     """A well-formed completion, taken apart. Both texts are stripped and not empty."""
 
     think: str
     answer: str
 
 
-def parse(text: str) -> Trace | None:
+def parse_completion(text: str) -> ParsedCompletion | None:
     """Takes a completion apart; `None` if it is not exactly one think block and one answer block, in this order.
 
     `text` starts where the model's turn starts: when the chat template puts `<think>` into the prompt, the caller
@@ -38,17 +38,17 @@ def parse(text: str) -> Trace | None:
     answer, _, after = rest.partition("</answer>")
     if (before + between + after).strip() or not think.strip() or not answer.strip():
         return None
-    return Trace(think.strip(), answer.strip())
+    return ParsedCompletion(think.strip(), answer.strip())
 
 
-def lenient(text: str) -> str:
+def flexible_completion(text: str) -> str:
     """The completion as a well-formed trace with whatever it gives for an answer after thinking; empty if it gives none.
 
     For evaluation only: judged so, a model earns for knowing the answer what the strict verdict withholds for the form. The
     answer is the last answer block, closed or not, else the last `\\boxed{}`, else the last number, else the last line. Text that
     starts to think and does not end has no answer.
     """
-    if parse(text):
+    if parse_completion(text):
         return text
     if "<think>" in text and "</think>" not in text:
         return ""
@@ -57,7 +57,7 @@ def lenient(text: str) -> str:
         answer = after.rpartition("<answer>")[2].partition("</answer>")[0]
     elif boxes := boxed(after):
         answer = boxes[-1]
-    elif numbers := _NUMBER.findall(after):
+    elif numbers := _LAST_NUMBER.findall(after):
         answer = numbers[-1]
     else:
         answer = after.strip().rpartition("\n")[2]

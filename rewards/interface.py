@@ -1,14 +1,21 @@
 """What of a reward that must see the whole batch: to compare a group, to ask a pool of processes, to run a model once?"""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+Reward = Callable[..., float | None]
+
+
+class RewardError(ValueError):
+    """A reward that does not exist, was given wrong parameters, raised, or returned something that is not a score."""
+
 
 Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Judged:
+class ScoredBatch:
     """What came of judging a batch.
 
     Attributes:
@@ -28,7 +35,7 @@ class BatchReward:
     def check(self) -> None:
         """Raises what can be known to fail before the first batch. Called when a recipe's rewards are built."""
 
-    def judge(self, completions: Sequence[str], rows: Sequence[Row]) -> Judged:
+    def judge(self, completions: Sequence[str], rows: Sequence[Row]) -> ScoredBatch:
         """Judges `completions`; `rows` holds the columns of each, in the same order."""
         raise NotImplementedError
 

@@ -5,7 +5,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rewards.interface import BatchReward, Judged, Row
+from rewards.interface import BatchReward, Row, ScoredBatch
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,8 @@ class Random(BatchReward):
         if not 0 <= self.probability <= 1:
             raise ValueError(f"probability is {self.probability}; write a number from 0 to 1")
 
-    def judge(self, completions: Sequence[str], rows: Sequence[Row]) -> Judged:
-        rng = random.Random(hashlib.sha256("\0".join(completions).encode("utf-8", "surrogatepass")).digest())
-        return Judged([float(rng.random() < self.probability) for _ in completions])
+    def judge(self, completions: Sequence[str], rows: Sequence[Row]) -> ScoredBatch:
+        rng = random.Random(
+            hashlib.sha256("\0".join(completions).encode("utf-8", "surrogatepass")).digest()
+        )
+        return ScoredBatch([float(rng.random() < self.probability) for _ in completions])

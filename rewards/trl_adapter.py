@@ -6,14 +6,9 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from rewards.interface import BatchReward, Judged, Row
+from rewards.interface import BatchReward, Reward, RewardError, Row, ScoredBatch
 
-Reward = Callable[..., float | None]
 LogMetric = Callable[[str, float], None]
-
-
-class RewardError(ValueError):
-    """A reward that does not exist, was given wrong parameters, raised, or returned something that is not a score."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +33,26 @@ class TRLReward:
     def __name__(self) -> str:  # TRL names its metrics by it
         return self.name
 
-    def __call__(self, completions: Sequence[Any], log_metric: LogMetric | None = None, **columns: Any) -> list[float | None]:
+    def __call__(
+        self, completions: Sequence[Any], log_metric: LogMetric | None = None, **columns: Any
+    ) -> list[float | None]:
         """Scores of shape `(len(completions),)`. Raises `RewardError` naming the row if the reward fails on it."""
         started = time.perf_counter()
-        columns = {key: values for key, values in columns.items() if isinstance(values, list) and len(values) == len(completions)}
-        rows = [{key: values[index] for key, values in columns.items()} for index in range(len(completions))]
-        judged = score(self.reward, self.name, [self.prefix + text_of(completion) for completion in completions], rows)
+        columns = {
+            key: values
+            for key, values in columns.items()
+            if isinstance(values, list) and len(values) == len(completions)
+        }
+        rows = [
+            {key: values[index] for key, values in columns.items()}
+            for index in range(len(completions))
+        ]
+        judged = score_completions(
+            self.reward,
+            self.name,
+            [self.prefix + text_of(completion) for completion in completions],
+            rows,
+        )
         if log_metric:
             log_metric("judge/timeouts", judged.timed_out)
         _log(log_metric, self.name, judged, started)
@@ -77,14 +86,18 @@ class AsyncTRLFunction(TRLFunction):
     async def __call__(self, completions: Sequence[Any], **columns: Any) -> list[float | None]:  # type: ignore[override]
         started = time.perf_counter()
         try:
-            awaited: Awaitable[Any] = self.function(completions=completions, **columns, **self.parameters)
+            awaited: Awaitable[Any] = self.function(
+                completions=completions, **columns, **self.parameters
+            )
             scores = await awaited
         except Exception as error:
             raise _raised(self.name, error, completions) from error
         return _finish(self.name, scores, completions, columns, started)
 
 
-def score(reward: Reward, name: str, completions: Sequence[str], rows: Sequence[Row]) -> Judged:
+def score_completions(
+    reward: Reward, name: str, completions: Sequence[str], rows: Sequence[Row]
+) -> ScoredBatch:
     """The scores of a batch of texts, checked: for training, `generate`, `evaluate` and `python -m rewards` alike.
 
     Raises `RewardError` that names the reward, the row and the exception if the reward raises or returns something that is
@@ -102,8 +115,10 @@ def score(reward: Reward, name: str, completions: Sequence[str], rows: Sequence[
             scores.append(reward(**{**row, "completion": completion}))
         except Exception as error:
             # Not swallowed: a broken reward must stop the run, and the message must say which row broke it.
-            raise RewardError(f"reward {name!r} raised {error!r} on row {index}: {completion[:200]!r}") from error
-    return Judged(_checked(name, scores, completions))
+            raise RewardError(
+                f"reward {name!r} raised {error!r} on row {index}: {completion[:200]!r}"
+            ) from error
+    return ScoredBatch(_checked(name, scores, completions))
 
 
 def text_of(completion: Any) -> str:
@@ -112,11 +127,15 @@ def text_of(completion: Any) -> str:
 
 
 def _raised(name: str, error: Exception, completions: Sequence[Any]) -> RewardError:
-    return RewardError(f"reward {name!r} raised {error!r} on a batch of {len(completions)} completions")
+    return RewardError(
+        f"reward {name!r} raised {error!r} on a batch of {len(completions)} completions"
+    )
 
 
-def _finish(name: str, scores: Any, completions: Sequence[Any], columns: dict[str, Any], started: float) -> list[float | None]:
-    judged = Judged(_checked(name, scores, completions))
+def _finish(
+    name: str, scores: Any, completions: Sequence[Any], columns: dict[str, Any], started: float
+) -> list[float | None]:
+    judged = ScoredBatch(_checked(name, scores, completions))
     _log(columns.get("log_metric"), name, judged, started)
     return judged.scores
 
@@ -124,7 +143,9 @@ def _finish(name: str, scores: Any, completions: Sequence[Any], columns: dict[st
 def _checked(name: str, scores: Any, completions: Sequence[Any]) -> list[float | None]:
     """`scores` as floats. TRL would take a NaN for `None`, and an infinite one for good."""
     if not isinstance(scores, Collection) or len(scores) != len(completions):
-        raise RewardError(f"reward {name!r} returned {str(scores)[:100]!r} for {len(completions)} completions; one score each")
+        raise RewardError(
+            f"reward {name!r} returned {str(scores)[:100]!r} for {len(completions)} completions; one score each"
+        )
     checked: list[float | None] = []
     for index, value in enumerate(scores):
         try:
@@ -132,14 +153,20 @@ def _checked(name: str, scores: Any, completions: Sequence[Any]) -> list[float |
         except (TypeError, ValueError):
             number = math.nan
         if number is not None and (isinstance(value, str) or not math.isfinite(number)):
-            raise RewardError(f"reward {name!r} returned {value!r} on row {index}; it must be a finite number or None")
+            raise RewardError(
+                f"reward {name!r} returned {value!r} on row {index}; it must be a finite number or None"
+            )
         checked.append(number)
     return checked
 
 
-def _log(log_metric: LogMetric | None, name: str, judged: Judged, started: float) -> None:
+def _log(log_metric: LogMetric | None, name: str, judged: ScoredBatch, started: float) -> None:
     if log_metric and judged.scores:
-        counts = {"none": judged.scores.count(None), "failed": judged.failed, "timed_out": judged.timed_out}
+        counts = {
+            "none": judged.scores.count(None),
+            "failed": judged.failed,
+            "timed_out": judged.timed_out,
+        }
         for key, count in counts.items():
             log_metric(f"rewards/{name}/{key}", count / len(judged.scores))
         log_metric(f"rewards/{name}/seconds", time.perf_counter() - started)

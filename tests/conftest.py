@@ -19,7 +19,12 @@ os.environ.update(OFFLINE)
 def run(*command: object, **environment: str) -> subprocess.CompletedProcess[str]:
     """A real command in the repository's folder."""
     return subprocess.run(
-        [str(word) for word in command], cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, timeout=600
+        [str(word) for word in command],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=600,
     )
 
 
@@ -43,7 +48,9 @@ def answered(answer: str) -> str:
 def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`base` and `student_base`, made by recipes/arithmetic/pretrain.py in a few steps: real, and too young to know anything."""
     folder = tmp_path_factory.mktemp("models")
-    made = run(sys.executable, "recipes/arithmetic/pretrain.py", "--output_dir", folder, "--steps", 3)
+    made = run(
+        sys.executable, "recipes/arithmetic/pretrain.py", "--output_dir", folder, "--steps", 3
+    )
     assert made.returncode == 0, made.stderr
     return folder
 
@@ -52,7 +59,7 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def traces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Traces of the kind that `generate` leaves, as many as a few steps need; every length differs from its neighbour's."""
     file = tmp_path_factory.mktemp("traces") / "traces.jsonl"
-    from recipes.core import files as jsonl
+    from recipes.core.files import append_jsonl
 
     rows = []
     for a in range(10, 80):
@@ -60,7 +67,7 @@ def traces(tmp_path_factory: pytest.TempPathFactory) -> Path:
             steps = f"{a}*{b}={a * b}" if a % 3 else f"{a}*{b}={a * b};{a * b}+5={a * b + 5}"
             text = f"<think>{steps}</think><answer>{a * b + 5}</answer>"
             rows.append({"prompt": [{"role": "user", "content": f"{a}*{b}+5"}], "completion": text})
-    jsonl.append(file, rows)
+    append_jsonl(file, rows)
     return file
 
 
@@ -80,7 +87,13 @@ def largest_difference(one: dict[str, Any], other: dict[str, Any]) -> float:
 
 def latest(folder: Path) -> int:
     """The step of the latest checkpoint that was written to its end."""
-    return max((int(path.parent.name.partition("-")[2]) for path in folder.glob("checkpoint-*/sealed.json")), default=0)
+    return max(
+        (
+            int(path.parent.name.partition("-")[2])
+            for path in folder.glob("checkpoint-*/sealed.json")
+        ),
+        default=0,
+    )
 
 
 def free_port() -> int:

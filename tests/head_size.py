@@ -3,7 +3,9 @@
 import math
 from pathlib import Path
 
-HEAD_SIZE = 32  # the smallest one that vLLM's CPU attention knows; the shipped models have 24 and 14
+HEAD_SIZE = (
+    32  # the smallest one that vLLM's CPU attention knows; the shipped models have 24 and 14
+)
 
 
 def widen(source: Path, folder: Path) -> Path:
@@ -18,7 +20,10 @@ def widen(source: Path, folder: Path) -> Path:
     small = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
     heads, size = small.config.num_attention_heads, small.config.head_dim
     theta = small.config.rope_parameters["rope_theta"] ** (HEAD_SIZE / size)
-    changes = {"head_dim": HEAD_SIZE, "rope_parameters": {"rope_type": "default", "rope_theta": theta}}
+    changes = {
+        "head_dim": HEAD_SIZE,
+        "rope_parameters": {"rope_type": "default", "rope_theta": theta},
+    }
     wide = LlamaForCausalLM(LlamaConfig.from_dict(small.config.to_dict() | changes)).float()
     places = [*range(size // 2), *range(HEAD_SIZE // 2, HEAD_SIZE // 2 + size // 2)]
     weights = wide.state_dict()
@@ -31,7 +36,9 @@ def widen(source: Path, folder: Path) -> Path:
             weights[name].view(-1, heads, HEAD_SIZE)[:, :, places] = weight.view(-1, heads, size)
         else:
             scale = math.sqrt(HEAD_SIZE / size) if "q_proj" in name else 1.0
-            weights[name].view(heads, HEAD_SIZE, -1)[:, places] = scale * weight.view(heads, size, -1)
+            weights[name].view(heads, HEAD_SIZE, -1)[:, places] = scale * weight.view(
+                heads, size, -1
+            )
     wide.load_state_dict(weights)
     wide.generation_config = small.generation_config
     wide.save_pretrained(folder)

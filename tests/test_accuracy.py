@@ -5,11 +5,11 @@ import time
 
 import pytest
 
-from rewards import build
-from rewards.answers.compare import same
-from rewards.answers.normalize import boxed, normal
-from rewards.answers.polynomial import Unread, formula
-from rewards.completion import parse
+from rewards import build_rewards
+from rewards.answers.compare import compare
+from rewards.answers.normalize import boxed, normalize
+from rewards.answers.polynomial import Unparsable, parse_polynomial
+from rewards.completion import parse_completion
 from rewards.correctness.accuracy import Accuracy
 from tests.conftest import answered
 
@@ -51,10 +51,18 @@ from tests.conftest import answered
         ("-2/3", r"\frac{-2}{3}", 1.0),
         ("2/3", "0.666667", 1.0),  # math-verify rounds to six places
         ("2/3", "0.67", 0.0),
-        ("Natalia sold 48/2 = 24 clips in May.\nAltogether 48+24 = 72.\n#### 72", "72", 1.0),  # a whole gold of GSM8K
+        (
+            "Natalia sold 48/2 = 24 clips in May.\nAltogether 48+24 = 72.\n#### 72",
+            "72",
+            1.0,
+        ),  # a whole gold of GSM8K
         ("Natalia sold 48/2 = 24 clips in May.\nAltogether 48+24 = 72.\n#### 72", "24", 0.0),
         ("#### 1,610", "1610", 1.0),
-        (r"First $x=2$, so the area is $\boxed{\frac{7}{2}}$.", r"\frac72", 1.0),  # a whole gold of MATH
+        (
+            r"First $x=2$, so the area is $\boxed{\frac{7}{2}}$.",
+            r"\frac72",
+            1.0,
+        ),  # a whole gold of MATH
         (r"First $x=2$, so the area is $\boxed{\frac{7}{2}}$.", "2", 0.0),
         (r"2\sqrt{3}", r"\sqrt{12}", 1.0),
         (r"2\sqrt{3}", "3.4641016", 1.0),  # again to six places
@@ -63,7 +71,11 @@ from tests.conftest import answered
         (r"[1,\infty)", r"[1,\infty]", 1.0),
         (r"\{1,2,3\}", r"\{3, 1, 2\}", 1.0),
         ("(1,2)", "(2,1)", 0.0),
-        (r"\begin{pmatrix}1&2\\3&4\end{pmatrix}", r"\begin{bmatrix} 1 & 2 \\ 3 & 4 \end{bmatrix}", 1.0),
+        (
+            r"\begin{pmatrix}1&2\\3&4\end{pmatrix}",
+            r"\begin{bmatrix} 1 & 2 \\ 3 & 4 \end{bmatrix}",
+            1.0,
+        ),
         (r"\begin{pmatrix}1&2\\3&4\end{pmatrix}", r"\begin{pmatrix}1&2&3&4\end{pmatrix}", 0.0),
         (r"5\text{ cm}", "5", 1.0),  # units do not count, as in math-verify
         (r"5\text{ cm}", r"6\text{ cm}", 0.0),
@@ -111,10 +123,20 @@ def test_the_answer_is_never_taken_from_the_think_block():
 
 
 def test_a_gold_that_cannot_be_read_leaves_every_completion_of_its_question_out():
-    judged = Accuracy().judge([answered("~"), answered("1"), "malformed", answered("2")], [{"answer": "~"}] * 3 + [{"answer": "2"}])
-    assert judged.scores == [None, None, None, 1.0]  # open-r1's length rewards take an unreadable gold for a right answer
+    judged = Accuracy().judge(
+        [answered("~"), answered("1"), "malformed", answered("2")],
+        [{"answer": "~"}] * 3 + [{"answer": "2"}],
+    )
+    assert judged.scores == [
+        None,
+        None,
+        None,
+        1.0,
+    ]  # open-r1's length rewards take an unreadable gold for a right answer
     assert Accuracy()(completion=answered("1"), answer=None) is None
-    assert Accuracy()(completion=answered("1"), answer=10**5000) is None  # longer than Python writes
+    assert (
+        Accuracy()(completion=answered("1"), answer=10**5000) is None
+    )  # longer than Python writes
 
 
 PAIRS = [
@@ -122,15 +144,46 @@ PAIRS = [
     for group in (
         ["3", "3.0", "03", "+3", r"\frac{3}{1}", "6/2", r"\sqrt{9}", "-3", "4", "3.5", "30"],
         ["3", "3%", r"3\%", "0.03", r"\frac{3}{1}", "6/2", "-3", "4", "300%", r"\frac{3}{100}"],
-        ["1/3", r"\frac13", r"\frac{2}{6}", "0.333", "0.333333", "0.3333333333", "3^{-1}", r"\frac{1}{-3}", "1/4"],
+        [
+            "1/3",
+            r"\frac13",
+            r"\frac{2}{6}",
+            "0.333",
+            "0.333333",
+            "0.3333333333",
+            "3^{-1}",
+            r"\frac{1}{-3}",
+            "1/4",
+        ],
         ["1,000", "1000", "1000.00", "1{,}000", "10^3", "1001", r"\$1000", "1,000.5"],
-        [r"2\sqrt{3}", r"\sqrt{12}", r"\frac{6}{\sqrt{3}}", r"\sqrt{3}+\sqrt{3}", r"3\sqrt{2}", r"\sqrt{13}", r"2 \cdot \sqrt{3}"],
-        ["(x+1)^2", "x^2+2x+1", "x^2 + 2x + 1", "(1+x)(x+1)", "x^2+2x-1", "x^2+1", "2x+1+x*x", "(y+1)^2"],
+        [
+            r"2\sqrt{3}",
+            r"\sqrt{12}",
+            r"\frac{6}{\sqrt{3}}",
+            r"\sqrt{3}+\sqrt{3}",
+            r"3\sqrt{2}",
+            r"\sqrt{13}",
+            r"2 \cdot \sqrt{3}",
+        ],
+        [
+            "(x+1)^2",
+            "x^2+2x+1",
+            "x^2 + 2x + 1",
+            "(1+x)(x+1)",
+            "x^2+2x-1",
+            "x^2+1",
+            "2x+1+x*x",
+            "(y+1)^2",
+        ],
         ["[0,1)", "[0, 1)", "(0,1)", "[0,1]", r"[0,\frac{2}{2})", "[0,2)", r"[0,\infty)", "(0,1]"],
         [r"\{1,2\}", r"\{2,1\}", r"\{1, 2, 2\}", r"\{1,3\}", r"\{1\}", r"\{1,2,3\}"],
         ["(1,-2)", "(1, -2)", "(-2,1)", r"(\frac{2}{2},-2)", "(1,2)"],
         [r"\frac{\pi}{2}", r"\pi/2", r"0.5\pi", r"\frac{1}{2}\pi", r"\pi", r"2\pi"],
-        [r"\begin{pmatrix}1&-2\end{pmatrix}", r"\begin{bmatrix}1 & -2\end{bmatrix}", r"\begin{pmatrix}1\\-2\end{pmatrix}"],
+        [
+            r"\begin{pmatrix}1&-2\end{pmatrix}",
+            r"\begin{bmatrix}1 & -2\end{bmatrix}",
+            r"\begin{pmatrix}1\\-2\end{pmatrix}",
+        ],
         [r"7\text{ cm}", "7", r"7^\circ", r"7\text{ miles}", r"8\text{ cm}"],
     )
     for gold in group
@@ -141,9 +194,17 @@ PAIRS = [
 def test_what_is_decided_without_math_verify_is_what_math_verify_says():
     from rewards.answers.math_verify_worker import equal
 
-    decided = {pair: verdict for pair in PAIRS if (verdict := same(*map(normal, pair))) is not None and "$" not in "".join(pair)}
+    decided = {
+        pair: verdict
+        for pair in PAIRS
+        if (verdict := compare(*map(normalize, pair))) is not None and "$" not in "".join(pair)
+    }
     assert len(decided) > 0.8 * len(PAIRS)  # most need no second opinion
-    assert {pair: (verdict, equal(*pair)) for pair, verdict in decided.items() if equal(*pair) != verdict} == {}
+    assert {
+        pair: (verdict, equal(*pair))
+        for pair, verdict in decided.items()
+        if equal(*pair) != verdict
+    } == {}
 
 
 @pytest.mark.parametrize(
@@ -175,9 +236,13 @@ def test_what_is_decided_without_math_verify_is_what_math_verify_says():
     ],
 )
 def test_where_math_verify_is_plainly_wrong_the_verdict_differs(gold, answer, right):
-    from rewards.answers.math_verify_worker import _gold, _parse, verify
+    from math_verify import verify
 
-    assert verify(_gold(gold), _parse(answer), timeout_seconds=None) != right  # if this fails, the exception is not needed any more
+    from rewards.answers.math_verify_worker import _gold, _parse
+
+    assert (
+        verify(_gold(gold), _parse(answer), timeout_seconds=None) != right
+    )  # if this fails, the exception is not needed any more
     assert Accuracy()(completion=answered(answer), answer=gold) == float(right)
 
 
@@ -187,8 +252,8 @@ def test_where_math_verify_is_plainly_wrong_the_verdict_differs(gold, answer, ri
      "(" * 50 + "1" + ")" * 50, "9^{9999}", "(((9^9)^9)^9)^9", "2^3^4", "x^", "(1", "1)", "1" * 201, r"\frac1"],
 )  # fmt: skip
 def test_what_could_be_read_in_two_ways_or_costs_too_much_is_not_read(text):
-    with pytest.raises(Unread):
-        formula(text)
+    with pytest.raises(Unparsable):
+        parse_polynomial(text)
 
 
 @pytest.mark.parametrize(
@@ -201,9 +266,11 @@ def test_what_could_be_read_in_two_ways_or_costs_too_much_is_not_read(text):
 )  # fmt: skip
 def test_no_answer_keeps_the_training_process_busy(text):
     started = time.monotonic()
-    same("3", normal(text))
-    parse(answered(text))
-    assert time.monotonic() - started < 2  # what takes longer is for the worker processes, which have a limit
+    compare("3", normalize(text))
+    parse_completion(answered(text))
+    assert (
+        time.monotonic() - started < 2
+    )  # what takes longer is for the worker processes, which have a limit
 
 
 def test_boxes_are_found_in_one_pass():
@@ -228,8 +295,12 @@ def test_answers_built_to_hang_score_zero_are_counted_and_touch_no_other_complet
     results, metrics = [], {}
 
     def judge():
-        (function,), _ = build(["accuracy"])
-        columns = {"completions": texts, "answer": [r"\frac{1}{2}"] * len(texts), "log_metric": metrics.__setitem__}
+        (function,), _ = build_rewards(["accuracy"])
+        columns = {
+            "completions": texts,
+            "answer": [r"\frac{1}{2}"] * len(texts),
+            "log_metric": metrics.__setitem__,
+        }
         results.extend(function(**columns))
 
     started = time.monotonic()
@@ -241,9 +312,16 @@ def test_answers_built_to_hang_score_zero_are_counted_and_touch_no_other_complet
         thread.join()
     assert results == [1.0, 0.0, 0.0, 0.0, 0.0, 1.0]
     assert time.monotonic() - started < 15
-    assert 2 <= metrics["judge/timeouts"] <= 4  # some of them fail by themselves, faster than the limit
+    assert (
+        2 <= metrics["judge/timeouts"] <= 4
+    )  # some of them fail by themselves, faster than the limit
     assert metrics["rewards/accuracy/timed_out"] == metrics["judge/timeouts"] / 6
 
 
 def test_a_gold_built_to_hang_is_left_out():
-    assert Accuracy(timeout_seconds=0.5)(completion=answered("x"), answer="(" * 2000 + "3" + ")" * 2000) is None
+    assert (
+        Accuracy(timeout_seconds=0.5)(
+            completion=answered("x"), answer="(" * 2000 + "3" + ")" * 2000
+        )
+        is None
+    )

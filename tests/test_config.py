@@ -5,9 +5,11 @@ import dataclasses
 import pytest
 import yaml
 
-from recipes.core.config.config import StageArguments, UserError, load
-from recipes.core.config.keys import RENAMED, training_keys
+from recipes.core.config.config import load_config
+from recipes.core.config.keys import RENAMED_KEYS, training_keys
+from recipes.core.config.stage import RunArguments
 from recipes.core.data.questions import DataArguments
+from recipes.core.errors import UserError
 from tests.conftest import ROOT, run, stage
 
 ARITHMETIC = "recipes/arithmetic/grpo.yaml"
@@ -25,13 +27,15 @@ def write(tmp_path):
 
 
 def parse(path, *arguments, cls=DataArguments):
-    return load("grpo", DataArguments, StageArguments, argv=["--config", path, *arguments]).parse(cls)
+    return load_config(
+        "grpo", DataArguments, RunArguments, argv=["--config", path, *arguments]
+    ).parse(cls)
 
 
 def test_the_command_line_beats_the_yaml_and_the_yaml_beats_what_it_extends(write):
     write("base.yaml", seed=1, dataset_name="a", max_train_samples=1)
     path = write(extends="base.yaml", dataset_name="b", max_train_samples=2)
-    assert parse(path, cls=StageArguments).seed == 1
+    assert parse(path, cls=RunArguments).seed == 1
     assert parse(path).dataset_name == "b"
     assert parse(path, "--max_train_samples", "3").max_train_samples == 3
     assert parse(path, "--max-train-samples=3").max_train_samples == 3
@@ -52,14 +56,22 @@ def test_scientific_notation_is_a_number_although_pyyaml_reads_a_string(write):
     path = write()
     with open(path, "w") as file:
         file.write("learning_rate: 1e-06\n")
-    assert load("grpo", Rate, argv=["--config", path]).parse(Rate).learning_rate == 1e-6
+    assert load_config("grpo", Rate, argv=["--config", path]).parse(Rate).learning_rate == 1e-6
 
 
 @pytest.mark.parametrize(
     ("values", "arguments", "message"),
     [
-        ({"dataset_nam": "x"}, [], r"grpo.yaml: unknown key `dataset_nam`; did you mean `dataset_name`\?"),
-        ({}, ["--dataset_nam", "x"], r"the command line: unknown key `dataset_nam`; did you mean `dataset_name`\?"),
+        (
+            {"dataset_nam": "x"},
+            [],
+            r"grpo.yaml: unknown key `dataset_nam`; did you mean `dataset_name`\?",
+        ),
+        (
+            {},
+            ["--dataset_nam", "x"],
+            r"the command line: unknown key `dataset_nam`; did you mean `dataset_name`\?",
+        ),
         ({"torch_dtype": "float32"}, [], "`torch_dtype` is not used any more: write `dtype`"),
         ({"overwrite_output_dir": True}, [], "resume_from_checkpoint: false"),
         ({"seed": "many"}, [], "argument --seed: invalid int value: 'many'"),
@@ -70,12 +82,15 @@ def test_scientific_notation_is_a_number_although_pyyaml_reads_a_string(write):
 )
 def test_what_cannot_be_meant_is_refused_in_one_line(write, values, arguments, message):
     with pytest.raises(UserError, match=message) as error:
-        parse(write(**values), *arguments, cls=StageArguments)
+        parse(write(**values), *arguments, cls=RunArguments)
     assert "\n" not in str(error.value)
 
 
 def test_yaml_that_is_none_is_refused_in_one_line(tmp_path):
-    for text, message in (("a: [", "not valid YAML"), ("- a\n- b\n", "must hold `key: value` lines")):
+    for text, message in (
+        ("a: [", "not valid YAML"),
+        ("- a\n- b\n", "must hold `key: value` lines"),
+    ):
         (tmp_path / "x.yaml").write_text(text)
         with pytest.raises(UserError, match=message):
             parse(str(tmp_path / "x.yaml"))
@@ -87,7 +102,10 @@ def test_the_names_read_from_trls_source_are_the_fields_of_its_classes():
     for cls in (DistillationConfig, GRPOConfig, SFTConfig):
         names = training_keys(cls.__name__)
         assert {f.name for f in dataclasses.fields(cls)} <= names
-        assert not names & set(RENAMED) - {"vllm_importance_sampling_cap", "use_transformers_paged"}
+        assert not names & set(RENAMED_KEYS) - {
+            "vllm_importance_sampling_cap",
+            "use_transformers_paged",
+        }
 
 
 def test_a_secret_never_reaches_the_resolved_configuration():
@@ -96,12 +114,22 @@ def test_a_secret_never_reaches_the_resolved_configuration():
         hub_token: str | None = None
         hub_model_id: str | None = None
 
-    config = load("grpo", Hub, argv=["--hub_token", "hf_secret", "--hub_model_id", "me/model"])
+    config = load_config(
+        "grpo", Hub, argv=["--hub_token", "hf_secret", "--hub_model_id", "me/model"]
+    )
     assert config.resolve(config.parse(Hub)) == {"hub_model_id": "me/model"}
 
 
 def test_print_config_prints_the_resolved_yaml_and_stops(tmp_path):
-    done = stage("grpo", ARITHMETIC, "--learning_rate", "5e-4", "--print-config", "--output_dir", tmp_path / "out")
+    done = stage(
+        "grpo",
+        ARITHMETIC,
+        "--learning_rate",
+        "5e-4",
+        "--print-config",
+        "--output_dir",
+        tmp_path / "out",
+    )
     assert done.returncode == 0, done.stderr
     resolved = yaml.safe_load(done.stdout)
     assert resolved["learning_rate"] == 5e-4

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from recipes.arithmetic.dataset import questions
-from recipes.core import files as jsonl
+from recipes.core.files import append_jsonl
 from tests.conftest import ROOT, run, stage
 from tests.head_size import widen
 
@@ -44,10 +44,29 @@ def out(tmp_path_factory) -> Path:
     """
     out = tmp_path_factory.mktemp("export")
     rows = questions()["train"].select(range(500))
-    jsonl.append(out / "traces.jsonl", [{"prompt": asked(row["question"]), "completion": worked(row["question"])} for row in rows])
+    append_jsonl(
+        out / "traces.jsonl",
+        [{"prompt": asked(row["question"]), "completion": worked(row["question"])} for row in rows],
+    )
     base = widen(BASE, out / "base")
-    sft = ("--max_steps", 6, "--per_device_train_batch_size", 32, "--learning_rate", 1e-3)  # so few that it often forgets the tags
-    grpo = ("--max_steps", 2, "--per_device_train_batch_size", 32, "--num_generations", 8, "--learning_rate", 5e-3)
+    sft = (
+        "--max_steps",
+        6,
+        "--per_device_train_batch_size",
+        32,
+        "--learning_rate",
+        1e-3,
+    )  # so few that it often forgets the tags
+    grpo = (
+        "--max_steps",
+        2,
+        "--per_device_train_batch_size",
+        32,
+        "--num_generations",
+        8,
+        "--learning_rate",
+        5e-3,
+    )
     for done in (
         stage("sft", SFT, "--output_dir", out, "--model_name_or_path", base, *sft),
         stage("grpo", GRPO, "--output_dir", out, *grpo),
@@ -70,14 +89,22 @@ def worked(question: str) -> str:
 
 def ours(model: Path, held_out: list[str]) -> list[str]:
     """The project's own greedy completions."""
-    from recipes.core.generation.sampling import SamplingArguments, sample
-    from recipes.core.models import loading as models
-    from recipes.core.prompts import tokenizer as prompts
+    from recipes.core.generation.sampling import SamplingArguments, sample_completions
+    from recipes.core.models.loading import load_model
+    from recipes.core.prompts.messages import render_prompt
+    from recipes.core.prompts.tokenizer import load_tokenizer
 
-    tokenizer = prompts.load_tokenizer(model)
-    loaded = models.load_model(model, SimpleNamespace(dtype="float32", model_revision="main", attn_implementation=None))
-    texts = [prompts.render(tokenizer, asked(question)) for question in held_out]
-    return [one.text for one in sample(loaded, tokenizer, texts, SamplingArguments(1, 72, temperature=0.0), 0)]
+    tokenizer = load_tokenizer(model)
+    loaded = load_model(
+        model, SimpleNamespace(dtype="float32", model_revision="main", attn_implementation=None)
+    )
+    texts = [render_prompt(tokenizer, asked(question)) for question in held_out]
+    return [
+        one.text
+        for one in sample_completions(
+            loaded, tokenizer, texts, SamplingArguments(1, 72, temperature=0.0), 0
+        )
+    ]
 
 
 def held_out(count: int) -> list[str]:
@@ -88,9 +115,13 @@ def held_out(count: int) -> list[str]:
 def test_transformers_pipeline_says_what_we_say(out, name, monkeypatch):
     from transformers import pipeline
 
-    monkeypatch.chdir(ROOT)  # an adapter's base is where the run found it: here a path in this folder
+    monkeypatch.chdir(
+        ROOT
+    )  # an adapter's base is where the run found it: here a path in this folder
     generator = pipeline("text-generation", model=str(out / name), dtype="float32")
-    replies = generator([asked(question) for question in held_out(20)], max_new_tokens=72, do_sample=False)
+    replies = generator(
+        [asked(question) for question in held_out(20)], max_new_tokens=72, do_sample=False
+    )
     said = [reply[0]["generated_text"][-1]["content"] for reply in replies]
     assert said == ours(out / name, held_out(20))
     assert said != ours(BASE, held_out(20))  # what was trained is in what was exported
@@ -109,8 +140,11 @@ def test_vllm_says_what_we_say(out):
 @pytest.mark.lm_eval
 def test_lm_evaluation_harness_gives_the_score_that_evaluate_gives(out, tmp_path):
     count = 200
-    rows = [{"question": row["question"], "answer": row["answer"]} for row in questions()["test"].select(range(count))]
-    jsonl.append(tmp_path / "test.jsonl", rows)
+    rows = [
+        {"question": row["question"], "answer": row["answer"]}
+        for row in questions()["test"].select(range(count))
+    ]
+    append_jsonl(tmp_path / "test.jsonl", rows)
     (tmp_path / "small_arithmetic.yaml").write_text(TASK.format(file=tmp_path / "test.jsonl"))
     done = run(sys.executable, "-m", "lm_eval", "--model", "hf", "--model_args", f"pretrained={out / 'student'},dtype=float32",
                "--tasks", "small_arithmetic", "--include_path", tmp_path, "--apply_chat_template", "--batch_size", 50,
@@ -118,7 +152,18 @@ def test_lm_evaluation_harness_gives_the_score_that_evaluate_gives(out, tmp_path
     assert done.returncode == 0, done.stderr
     (results,) = tmp_path.glob("results*.json")
     theirs = json.loads(results.read_text())["results"]["small_arithmetic"]["exact_match,answer"]
-    done = stage("evaluate", EVALUATE, "--output_dir", out, "--models", "student", "--max_eval_samples", count, "--temperature", 0)
+    done = stage(
+        "evaluate",
+        EVALUATE,
+        "--output_dir",
+        out,
+        "--models",
+        "student",
+        "--max_eval_samples",
+        count,
+        "--temperature",
+        0,
+    )
     assert done.returncode == 0, done.stderr
     scores = json.loads((out / "scores.json").read_text())
     assert theirs == pytest.approx(scores["student"]["accuracy"], abs=1e-9)

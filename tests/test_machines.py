@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from recipes.core.launch.supervisor import LOST
-from recipes.core.runtime.watchdog import SILENCE
+from recipes.core.runtime.stopping import LOST
+from recipes.core.runtime.watchdog import SILENCE_LIMIT
 from tests.conftest import ROOT, latest, ok, run
 
 SFT = "recipes/arithmetic/sft.yaml"
@@ -32,7 +32,23 @@ def machines() -> Iterator[tuple[str, str]]:
     names = (f"recipes-a-{os.getpid()}", f"recipes-b-{os.getpid()}")
     for name in names:
         ok(run("ip", "netns", "add", name))
-    ok(run("ip", "link", "add", "cable", "netns", names[0], "type", "veth", "peer", "name", "cable", "netns", names[1]))
+    ok(
+        run(
+            "ip",
+            "link",
+            "add",
+            "cable",
+            "netns",
+            names[0],
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "cable",
+            "netns",
+            names[1],
+        )
+    )
     for number, name in enumerate(names, start=1):
         ok(run("ip", "-n", name, "addr", "add", f"10.78.0.{number}/24", "dev", "cable"))
         for link in ("lo", "cable"):
@@ -47,27 +63,57 @@ def launcher(machine: str, rank: int, log: Path, *keys: object) -> subprocess.Po
     stage = ("./launch.sh", "sft", SFT, "--accelerate", "ddp", "--num-processes", 1)
     command = ("ip", "netns", "exec", machine, *stage, *where, *keys)
     with log.open("wb") as output:
-        return subprocess.Popen([str(word) for word in command], cwd=ROOT, stdout=output, stderr=output)
+        return subprocess.Popen(
+            [str(word) for word in command], cwd=ROOT, stdout=output, stderr=output
+        )
 
 
 def wait_for(condition, processes: list[subprocess.Popen[bytes]], seconds: float = 150) -> None:
     deadline = time.time() + seconds
-    while not condition() and time.time() < deadline and all(process.poll() is None for process in processes):
+    while (
+        not condition()
+        and time.time() < deadline
+        and all(process.poll() is None for process in processes)
+    ):
         time.sleep(0.05)
     assert condition()
 
 
 @pytest.mark.xdist_group("network")
 @pytest.mark.skipif(not can_make_networks(), reason="needs root and network namespaces (iproute2)")
-@pytest.mark.parametrize("victim", [None, 0, *(pytest.param(other, marks=pytest.mark.slow) for other in (1, "cable"))])
-def test_training_runs_across_two_machines_and_ends_on_one_when_the_other_is_lost(tmp_path, traces, machines, victim):
-    steps = ("--max_steps", 6 if victim is None else 100000, "--save_steps", 3, "--save_total_limit", 1)
-    keys = ("--output_dir", tmp_path, "--traces", traces, "--per_device_train_batch_size", 8, *steps)
+@pytest.mark.parametrize(
+    "victim", [None, 0, *(pytest.param(other, marks=pytest.mark.slow) for other in (1, "cable"))]
+)
+def test_training_runs_across_two_machines_and_ends_on_one_when_the_other_is_lost(
+    tmp_path, traces, machines, victim
+):
+    steps = (
+        "--max_steps",
+        6 if victim is None else 100000,
+        "--save_steps",
+        3,
+        "--save_total_limit",
+        1,
+    )
+    keys = (
+        "--output_dir",
+        tmp_path,
+        "--traces",
+        traces,
+        "--per_device_train_batch_size",
+        8,
+        *steps,
+    )
     logs = [tmp_path / "0.txt", tmp_path / "1.txt"]
-    processes = [launcher(machine, rank, log, *keys) for rank, (machine, log) in enumerate(zip(machines, logs, strict=True))]
+    processes = [
+        launcher(machine, rank, log, *keys)
+        for rank, (machine, log) in enumerate(zip(machines, logs, strict=True))
+    ]
     try:
         if victim is None:
-            assert [process.wait(timeout=200) for process in processes] == [0, 0], logs[0].read_text()[-3000:]
+            assert [process.wait(timeout=200) for process in processes] == [0, 0], logs[
+                0
+            ].read_text()[-3000:]
             assert "2 processes, MULTI_CPU, backend gloo: rank 0 on" in logs[0].read_text()
             assert (tmp_path / "student/model.safetensors").exists()
             return
@@ -78,15 +124,23 @@ def test_training_runs_across_two_machines_and_ends_on_one_when_the_other_is_los
             ok(run("ip", "-n", machines[0], "link", "set", "cable", "down"))
             left = [0, 1]
         else:
-            for one in [processes[victim], *psutil.Process(processes[victim].pid).children(recursive=True)]:
+            for one in [
+                processes[victim],
+                *psutil.Process(processes[victim].pid).children(recursive=True),
+            ]:
                 one.send_signal(signal.SIGKILL)
             left = [1 - victim]
         for rank in left:
-            assert processes[rank].wait(timeout=SILENCE + 60) == LOST, logs[rank].read_text()[-3000:]
+            assert processes[rank].wait(timeout=SILENCE_LIMIT + 60) == LOST, logs[rank].read_text()[
+                -3000:
+            ]
             said = logs[rank].read_text()
-            messages = (f"rank {1 - rank} (step ", "the machine of rank 0 (10.78.0.1) has not answered")
+            messages = (
+                f"rank {1 - rank} (step ",
+                "the machine of rank 0 (10.78.0.1) has not answered",
+            )
             assert "error: " in said and any(message in said for message in messages), said[-3000:]
-        assert time.time() - started < SILENCE + 60
+        assert time.time() - started < SILENCE_LIMIT + 60
     finally:
         for process in processes:
             process.send_signal(signal.SIGTERM)
@@ -104,8 +158,19 @@ class Slurm:
 
     def submit(self, steps: int, *words: object) -> str:
         """The number of a job that trains so many steps; `words`: options of launch.sh."""
-        keys = ("--output_dir", self.folder, "--traces", self.traces, "--per_device_train_batch_size", 8, "--max_steps", steps)
-        return self.run("bash", "launch.sh", "sft", SFT, "--slurm", "--num-processes", 1, *words, *keys).split()[-1]
+        keys = (
+            "--output_dir",
+            self.folder,
+            "--traces",
+            self.traces,
+            "--per_device_train_batch_size",
+            8,
+            "--max_steps",
+            steps,
+        )
+        return self.run(
+            "bash", "launch.sh", "sft", SFT, "--slurm", "--num-processes", 1, *words, *keys
+        ).split()[-1]
 
     def state(self, job: str) -> str:
         """The state of a job; "" once Slurm has forgotten it."""
@@ -142,7 +207,8 @@ def slurm(tmp_path: Path, traces: Path) -> Iterator[Slurm]:
 
 
 WITH_SLURM = pytest.mark.skipif(
-    shutil.which("slurmctld") is None or os.geteuid() != 0, reason="needs root and Debian's packages of Slurm"
+    shutil.which("slurmctld") is None or os.geteuid() != 0,
+    reason="needs root and Debian's packages of Slurm",
 )
 
 
@@ -162,7 +228,9 @@ def test_slurm_trains_and_cancelled_requeued_or_pre_empted_a_job_saves_and_goes_
     saved = slurm.saved()
     assert saved > 2
 
-    job = slurm.submit(100000, "--accelerate", "cpu")  # goes on, is told that its time is up, saves, and queues itself again
+    job = slurm.submit(
+        100000, "--accelerate", "cpu"
+    )  # goes on, is told that its time is up, saves, and queues itself again
     slurm.wait_for_words(job, f"going on from {slurm.folder}/student/checkpoint-{saved}")
     time.sleep(3)
     slurm.run("scancel", "--signal=TERM", job)  # what `#SBATCH --signal` does
@@ -170,8 +238,17 @@ def test_slurm_trains_and_cancelled_requeued_or_pre_empted_a_job_saves_and_goes_
     slurm.wait_for_state(job, "RUNNING")
     slurm.wait_for_words(job, "going on from", 2)
     time.sleep(3)
-    urgent = slurm.run("sbatch", "--parsable", "--partition=urgent", "--exclusive", "--output=/dev/null", "--wrap=sleep 1")
-    slurm.wait_for_state(job, "PENDING")  # pre-empted: Slurm itself sends SIGTERM, and queues the job again
+    urgent = slurm.run(
+        "sbatch",
+        "--parsable",
+        "--partition=urgent",
+        "--exclusive",
+        "--output=/dev/null",
+        "--wrap=sleep 1",
+    )
+    slurm.wait_for_state(
+        job, "PENDING"
+    )  # pre-empted: Slurm itself sends SIGTERM, and queues the job again
     assert slurm.log(job).count("the same command goes on") >= 3, slurm.log(job)[-3000:]
     slurm.wait_for_state(urgent, "COMPLETED")
     slurm.wait_for_state(job, "RUNNING")
@@ -194,8 +271,11 @@ def test_slurm_starts_a_launcher_on_each_of_two_nodes_that_end_and_go_on_togethe
     slurm.wait_for_state(job, "RUNNING")
     slurm.wait_for_words(job, f"going on from {slurm.folder}/student/checkpoint-{saved}")
     time.sleep(5)
-    nodes = [int(line.split()[0]) for line in slurm.run("scontrol", "listpids", f"{job}.0", "node2").splitlines()[1:]]
+    nodes = [
+        int(line.split()[0])
+        for line in slurm.run("scontrol", "listpids", f"{job}.0", "node2").splitlines()[1:]
+    ]
     for process in nodes:  # node2 is lost
         os.kill(process, signal.SIGKILL)
-    slurm.wait_for_state(job, "FAILED", SILENCE + 120)
+    slurm.wait_for_state(job, "FAILED", SILENCE_LIMIT + 120)
     assert "rank 1" in slurm.log(job).rsplit("going on from", 1)[1]

@@ -24,18 +24,33 @@ REFUSED = {
     ("`optim: paged_adamw_8bit`", "fsdp2"): "optim: paged_adamw_8bit does not work with fsdp2",
     ("`bf16: true`", "zero2"): "Your setup doesn't support bf16/gpu",  # transformers, without a GPU
     ("`bf16: true`", "zero3"): "Your setup doesn't support bf16/gpu",
-    **{("`activation_offloading`", config): "activation_offloading: there is no GPU" for config in CONFIGS},
+    **{
+        ("`activation_offloading`", config): "activation_offloading: there is no GPU"
+        for config in CONFIGS
+    },
 }
 WORDS = {"does not work": "refused", "there is no GPU": "untested", "bf16/gpu": "untested"}
 
 
 def test_the_table_in_the_readme_is_what_is_tested():
-    rows = [line.strip("|").split("|") for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("| LoRA,")]
-    rows += [line.strip("|").split("|") for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("| `")]
+    rows = [
+        line.strip("|").split("|")
+        for line in (ROOT / "README.md").read_text().splitlines()
+        if line.startswith("| LoRA,")
+    ]
+    rows += [
+        line.strip("|").split("|")
+        for line in (ROOT / "README.md").read_text().splitlines()
+        if line.startswith("| `")
+    ]
     table = {row[0].strip(): [cell.strip() for cell in row[1:]] for row in rows}
     for name in KEYS:
         expected = [
-            next((word for part, word in WORDS.items() if part in REFUSED.get((name, config), "")), "tested") for config in CONFIGS
+            next(
+                (word for part, word in WORDS.items() if part in REFUSED.get((name, config), "")),
+                "tested",
+            )
+            for config in CONFIGS
         ]
         assert table[name] == expected, name
 
@@ -45,8 +60,20 @@ def test_the_table_in_the_readme_is_what_is_tested():
 @pytest.mark.parametrize("name", KEYS)
 def test_keys_that_save_memory_train_or_are_refused_in_one_line(tmp_path, traces, name, config):
     processes = 1 if config == "cpu" else 2
-    keys = ("--output_dir", tmp_path, "--traces", traces, "--per_device_train_batch_size", 8, "--max_steps", 2, *KEYS[name])
-    done = run("bash", "launch.sh", "sft", SFT, "--accelerate", config, "--num-processes", processes, *keys)
+    keys = (
+        "--output_dir",
+        tmp_path,
+        "--traces",
+        traces,
+        "--per_device_train_batch_size",
+        8,
+        "--max_steps",
+        2,
+        *KEYS[name],
+    )
+    done = run(
+        "bash", "launch.sh", "sft", SFT, "--accelerate", config, "--num-processes", processes, *keys
+    )
     if message := REFUSED.get((name, config)):
         assert done.returncode == 2 and message in done.stderr
     else:

@@ -8,7 +8,7 @@ from typing import ClassVar
 import pytest
 import torch
 
-from rewards import RewardError, build
+from rewards import RewardError, build_rewards
 from rewards.correctness.choice import Choice
 from rewards.correctness.countdown import Countdown
 from rewards.correctness.exact import Exact
@@ -47,9 +47,13 @@ def test_countdown_pays_only_expressions_of_the_given_numbers_that_reach_the_tar
 
 
 def test_countdown_does_not_take_digits_or_halves_for_numbers():
-    assert Countdown()(completion=answered("1.5*4"), answer="6", nums=[1, 5, 4]) == 0.0  # TinyZero pays it
+    assert (
+        Countdown()(completion=answered("1.5*4"), answer="6", nums=[1, 5, 4]) == 0.0
+    )  # TinyZero pays it
     assert Countdown()(completion=answered("9//2+3"), answer="7", nums=[9, 2, 3]) == 0.0  # and this
-    assert Countdown()(completion=answered("1/3*3"), answer="1", nums=[1, 3, 3]) == 1.0  # exact rationals
+    assert (
+        Countdown()(completion=answered("1/3*3"), answer="1", nums=[1, 3, 3]) == 1.0
+    )  # exact rationals
     assert Countdown()(completion=answered("1+2"), answer="three", nums=[1, 2]) is None
     for nums in (None, [float("inf")], [1.5, 2], "[1,"):
         assert Countdown()(completion=answered("1+2"), answer="3", nums=nums) is None
@@ -97,16 +101,25 @@ def test_exact_compares_texts_and_nothing_else():
 
 def test_overlong_is_dapos_equation_13():
     reward = Overlong(max_tokens=100, cache_tokens=20)
-    assert [reward(completion="", completion_ids=[0] * n) for n in (0, 80, 85, 90, 100, 1000)] == [0, 0, -0.25, -0.5, -1, -1]
+    assert [reward(completion="", completion_ids=[0] * n) for n in (0, 80, 85, 90, 100, 1000)] == [
+        0,
+        0,
+        -0.25,
+        -0.5,
+        -1,
+        -1,
+    ]
 
 
 def test_overlong_is_trls_soft_overlong_punishment():
     from trl.rewards import get_soft_overlong_punishment
 
     ids = [[0] * n for n in (0, 79, 80, 81, 99, 100, 101, 300)]
-    ours, _ = build([{"name": "overlong", "max_tokens": 100, "cache_tokens": 20}])
+    ours, _ = build_rewards([{"name": "overlong", "max_tokens": 100, "cache_tokens": 20}])
     theirs = get_soft_overlong_punishment(max_completion_len=100, soft_punish_cache=20)
-    assert ours[0](completions=[""] * 8, completion_ids=ids) == pytest.approx(theirs(completion_ids=ids))
+    assert ours[0](completions=[""] * 8, completion_ids=ids) == pytest.approx(
+        theirs(completion_ids=ids)
+    )
 
 
 def test_repetition_is_minus_the_share_of_repeated_ngrams():
@@ -139,7 +152,7 @@ def test_cosine_is_trls_cosine_reward_and_does_not_pay_for_length_beyond_its_end
     texts = [answered(rf"\boxed{{{answer}}}") for answer in ("1", "2") for _ in lengths]
     messages = [[{"role": "assistant", "content": text}] for text in texts]
     ids = [[0] * n for n in lengths] * 2
-    (ours,), _ = build([{"name": "cosine", "max_tokens": 100}])
+    (ours,), _ = build_rewards([{"name": "cosine", "max_tokens": 100}])
     theirs = get_cosine_scaled_reward(max_len=100)(messages, ["1"] * len(texts), ids)
     scores = ours(completions=messages, answer=["1"] * len(texts), completion_ids=ids)
     assert scores == pytest.approx(theirs)
@@ -149,7 +162,7 @@ def test_cosine_is_trls_cosine_reward_and_does_not_pay_for_length_beyond_its_end
 
 
 def test_length_group_compares_lengths_within_the_completions_of_one_question():
-    (reward,), _ = build(["length_group"])
+    (reward,), _ = build_rewards(["length_group"])
     rows = [  # question, answer, tokens, score
         ("a", "1", 10, 0.5),
         ("a", "1", 20, 0.0),
@@ -168,7 +181,12 @@ def test_length_group_compares_lengths_within_the_completions_of_one_question():
         completion_ids=[[0] * n for n in lengths],
     )
     assert scores == pytest.approx(list(expected))
-    scores = reward(completions=[answered("1")] * 2, prompts=["a", "a"], answer=["1", "~"], completion_ids=[[0], [0, 0]])
+    scores = reward(
+        completions=[answered("1")] * 2,
+        prompts=["a", "a"],
+        answer=["1", "~"],
+        completion_ids=[[0], [0, 0]],
+    )
     assert scores == [0.0, None]  # an unreadable gold is no right answer
 
 
@@ -185,16 +203,20 @@ def test_length_group_compares_lengths_within_the_completions_of_one_question():
     ],
 )
 def test_language_is_the_share_of_words_in_the_target_language(language, think, score):
-    assert Language(language)(completion=f"<think>{think}</think><answer>1</answer>") == pytest.approx(score)
+    assert Language(language)(
+        completion=f"<think>{think}</think><answer>1</answer>"
+    ) == pytest.approx(score)
     assert Language(language)(completion=think) == 0.0  # no trace
 
 
 def test_random_pays_by_chance_the_same_way_each_time():
-    (reward,), _ = build(["random"])
+    (reward,), _ = build_rewards(["random"])
     scores = reward(completions=["same"] * 1000)
     assert set(scores) == {0.0, 1.0} and 400 < sum(scores) < 600
     assert reward(completions=["same"] * 1000) == scores != reward(completions=["other"] * 1000)
-    assert set(build([{"name": "random", "probability": 1}])[0][0](completions=["a"] * 9)) == {1.0}
+    assert set(
+        build_rewards([{"name": "random", "probability": 1}])[0][0](completions=["a"] * 9)
+    ) == {1.0}
 
 
 def test_reasoning_steps_counts_steps_of_the_think_block_alone():
@@ -210,11 +232,17 @@ def test_reasoning_gym_pays_what_the_tasks_verifier_calls_right_and_no_part_of_i
 
     for task in ("chain_sum", "countdown", "leg_counting", "basic_arithmetic"):
         for entry in reasoning_gym.create_dataset(task, size=3, seed=1):
-            row = {"question": entry["question"], "answer": entry["answer"], "metadata": entry["metadata"]}
+            row = {
+                "question": entry["question"],
+                "answer": entry["answer"],
+                "metadata": entry["metadata"],
+            }
             assert ReasoningGym()(completion=answered(entry["answer"]), **row) == 1.0
             assert ReasoningGym()(completion=answered("1" + entry["answer"]), **row) == 0.0
     row = {"answer": "42", "metadata": json.dumps({"source_dataset": "chain_sum"})}
-    assert ReasoningGym(strict=False)(completion=answered("142"), **row) == pytest.approx(2 / 3)  # reasoning-gym's own score
+    assert ReasoningGym(strict=False)(completion=answered("142"), **row) == pytest.approx(
+        2 / 3
+    )  # reasoning-gym's own score
     assert ReasoningGym()(completion=answered("142"), **row) == 0.0
     assert ReasoningGym()(completion=answered("42"), answer="42") is None  # no task
     assert ReasoningGym()(completion="42", **row) == 0.0
@@ -235,18 +263,31 @@ def reward_model(tmp_path_factory):
 def test_model_gives_the_logit_of_prompt_and_completion_whatever_the_batch(reward_model):
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    model, tokenizer = (cls.from_pretrained(reward_model) for cls in (AutoModelForSequenceClassification, AutoTokenizer))
+    model, tokenizer = (
+        cls.from_pretrained(reward_model)
+        for cls in (AutoModelForSequenceClassification, AutoTokenizer)
+    )
     model = model.float()
     texts = [answered("1"), answered("1234567"), ""]
     prompt = [{"role": "user", "content": "6*7+0"}]
     expected = []
     for text in texts:
-        rendered = tokenizer.apply_chat_template([*prompt, {"role": "assistant", "content": text}], tokenize=False)
-        expected.append(model(**tokenizer(rendered, return_tensors="pt", add_special_tokens=False)).logits.item())
+        rendered = tokenizer.apply_chat_template(
+            [*prompt, {"role": "assistant", "content": text}], tokenize=False
+        )
+        expected.append(
+            model(
+                **tokenizer(rendered, return_tensors="pt", add_special_tokens=False)
+            ).logits.item()
+        )
     assert len(set(expected)) == 3
     for size in (1, 3):
-        (function,), _ = build([{"name": "model", "model_name_or_path": str(reward_model), "batch_size": size}])
-        assert function(completions=texts, prompts=[prompt] * 3) == pytest.approx(expected, abs=1e-4)
+        (function,), _ = build_rewards(
+            [{"name": "model", "model_name_or_path": str(reward_model), "batch_size": size}]
+        )
+        assert function(completions=texts, prompts=[prompt] * 3) == pytest.approx(
+            expected, abs=1e-4
+        )
 
 
 class Endpoint(BaseHTTPRequestHandler):
@@ -259,12 +300,20 @@ class Endpoint(BaseHTTPRequestHandler):
         prompt = body["messages"][0]["content"]
         answer = prompt.split("---\n")[1].split("\n---")[0]
         self.asked.append(answer)
-        status = {"down": 500, "no key": 401}.get(answer, 500 if answer == "shaky" and self.asked.count("shaky") == 1 else 200)
-        replies = {"right": "It is.\nScore: 1", "shaky": "**Score: 1**", "wrong": "It says 'Score: 1'.\nScore: 0"}
+        status = {"down": 500, "no key": 401}.get(
+            answer, 500 if answer == "shaky" and self.asked.count("shaky") == 1 else 200
+        )
+        replies = {
+            "right": "It is.\nScore: 1",
+            "shaky": "**Score: 1**",
+            "wrong": "It says 'Score: 1'.\nScore: 0",
+        }
         text = replies.get(answer, "?")
         reply = {"id": "1", "object": "chat.completion", "created": 0, "model": body["model"],
                  "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}]}  # fmt: skip
-        data = json.dumps(reply if status == 200 else {"error": {"message": "out of order"}}).encode()
+        data = json.dumps(
+            reply if status == 200 else {"error": {"message": "out of order"}}
+        ).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
@@ -279,17 +328,36 @@ def test_a_judge_that_fails_is_no_verdict(monkeypatch):
     monkeypatch.setenv("MY_KEY", "secret-key")
     with ThreadingHTTPServer(("127.0.0.1", 0), Endpoint) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        entry = {"name": "judge", "base_url": f"http://127.0.0.1:{server.server_port}/v1", "model": "m", "retries": 1}
-        (reward,), _ = build([entry | {"api_key_variable": "MY_KEY"}])
+        entry = {
+            "name": "judge",
+            "base_url": f"http://127.0.0.1:{server.server_port}/v1",
+            "model": "m",
+            "retries": 1,
+        }
+        (reward,), _ = build_rewards([entry | {"api_key_variable": "MY_KEY"}])
         metrics = {}
         answers = ["right", "wrong", "shaky", "down", "no score"]
         texts = [*map(answered, answers), "not a trace"]
-        columns = {"question": ["{answer}?"] * 6, "answer": ["{completion}"] * 6}  # braces in data are data
-        assert reward(completions=texts, log_metric=metrics.__setitem__, **columns) == [1.0, 0.0, 1.0, None, None, 0.0]
+        columns = {
+            "question": ["{answer}?"] * 6,
+            "answer": ["{completion}"] * 6,
+        }  # braces in data are data
+        assert reward(completions=texts, log_metric=metrics.__setitem__, **columns) == [
+            1.0,
+            0.0,
+            1.0,
+            None,
+            None,
+            0.0,
+        ]
         assert (metrics["rewards/judge/failed"], metrics["rewards/judge/none"]) == (2 / 6, 2 / 6)
-        assert Endpoint.asked.count("shaky") == Endpoint.asked.count("down") == 2  # tried again, not for ever
+        assert (
+            Endpoint.asked.count("shaky") == Endpoint.asked.count("down") == 2
+        )  # tried again, not for ever
         with pytest.raises(RewardError, match="AuthenticationError") as error:
             reward(completions=[answered("no key")], question=["?"], answer=["1"])
         assert "secret-key" not in str(error.value) + repr(reward)
         server.shutdown()
-    assert reward(completions=[answered("right")], question=["?"], answer=["1"]) == [None]  # nobody listens any more
+    assert reward(completions=[answered("right")], question=["?"], answer=["1"]) == [
+        None
+    ]  # nobody listens any more

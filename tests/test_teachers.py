@@ -12,8 +12,8 @@ from typing import ClassVar
 
 import pytest
 
-from recipes.core import files as jsonl
-from recipes.core.generation.samplers import TeacherArguments
+from recipes.core.files import read_jsonl
+from recipes.core.generation.samplers import SamplerArguments
 from tests.conftest import stage
 from tests.head_size import widen
 
@@ -39,7 +39,13 @@ class Endpoint(BaseHTTPRequestHandler):
             message = {"role": "assistant", "reasoning_content": "6+1", "content": "It is 7."}
         if question == "cut":  # while it thought
             message = {"role": "assistant", "reasoning_content": "6+", "content": None}
-        choices = [{"index": 0, "finish_reason": "length" if question == "cut" else "stop", "message": message}]
+        choices = [
+            {
+                "index": 0,
+                "finish_reason": "length" if question == "cut" else "stop",
+                "message": message,
+            }
+        ]
         reply = {"id": "1", "object": "chat.completion", "created": 0, "model": body["model"],
                  "choices": [] if question == "no choice" else choices,
                  "usage": {"prompt_tokens": 3, "completion_tokens": 9, "total_tokens": 12}}  # fmt: skip
@@ -69,40 +75,61 @@ def url():
 
 
 def generate(tmp_path, url, questions, *words):
-    rows = "".join(json.dumps({"question": question, "answer": "7"}) + "\n" for question in questions)
+    rows = "".join(
+        json.dumps({"question": question, "answer": "7"}) + "\n" for question in questions
+    )
     (tmp_path / "train.jsonl").write_text(rows)
     return stage("generate", GENERATE, "--output_dir", tmp_path / "out", "--dataset_name", tmp_path / "train.jsonl",
                  "--teacher", "endpoint", "--teacher_url", url, "--model_name_or_path", "big-teacher", "--retries", 1,
                  "--request_timeout_seconds", 1, *words)  # fmt: skip
 
 
-def test_what_fails_is_tried_again_then_counted_and_never_written_as_an_answer(tmp_path, url, monkeypatch):
+def test_what_fails_is_tried_again_then_counted_and_never_written_as_an_answer(
+    tmp_path, url, monkeypatch
+):
     monkeypatch.setenv("MY_KEY", "secret-key")
     good, cut = ["fine", "once 429", "once 503", "reasons apart"], ["cut"]
     bad = ["always 500", "broken JSON", "no choice", "slow"]
     done = generate(tmp_path, url, good + cut + bad, "--api_key_variable", "MY_KEY")
     assert done.returncode == 0, done.stderr
     assert "4 of 9 requests failed and are left out; start again to ask again" in done.stderr
-    rows = jsonl.read(tmp_path / "out/generations.jsonl")
+    rows = read_jsonl(tmp_path / "out/generations.jsonl")
     assert [row["question"] for row in rows] == good + cut
-    traces = jsonl.read(tmp_path / "out/traces.jsonl")
+    traces = read_jsonl(tmp_path / "out/traces.jsonl")
     assert [row["question"] for row in traces] == good  # what was cut is no target
-    assert traces[3]["completion"] == "<think>6+1</think>\n<answer>It is 7.</answer>" and traces[3]["verdict"] == 1.0
+    assert (
+        traces[3]["completion"] == "<think>6+1</think>\n<answer>It is 7.</answer>"
+        and traces[3]["verdict"] == 1.0
+    )
     assert Endpoint.asked.count("always 500") == Endpoint.asked.count("slow") == 2
     assert Endpoint.keys == {"Bearer secret-key"}
-    written = "".join(path.read_text() for path in (tmp_path / "out").rglob("*") if path.is_file()) + done.stderr + done.stdout
+    written = (
+        "".join(path.read_text() for path in (tmp_path / "out").rglob("*") if path.is_file())
+        + done.stderr
+        + done.stdout
+    )
     assert "secret-key" not in written
     again = generate(tmp_path, url, good + cut + bad, "--api_key_variable", "MY_KEY")
-    assert again.returncode == 0 and Endpoint.asked.count("fine") == 1 and Endpoint.asked.count("always 500") == 4
-    assert jsonl.read(tmp_path / "out/generations.jsonl") == rows
+    assert (
+        again.returncode == 0
+        and Endpoint.asked.count("fine") == 1
+        and Endpoint.asked.count("always 500") == 4
+    )
+    assert read_jsonl(tmp_path / "out/generations.jsonl") == rows
 
 
-def test_a_model_behind_an_endpoint_is_evaluated_like_any_other_and_what_it_fails_to_answer_is_no_wrong_answer(tmp_path, url):
+def test_a_model_behind_an_endpoint_is_evaluated_like_any_other_and_what_it_fails_to_answer_is_no_wrong_answer(
+    tmp_path, url
+):
     questions = ["fine", "once 429", "cut", "always 500", "no choice"]
-    (tmp_path / "test.jsonl").write_text("".join(json.dumps({"question": q, "answer": "7", "key": 1}) + "\n" for q in questions))
+    (tmp_path / "test.jsonl").write_text(
+        "".join(json.dumps({"question": q, "answer": "7", "key": 1}) + "\n" for q in questions)
+    )
     words = ("--output_dir", tmp_path, "--dataset_name", tmp_path / "test.jsonl", "--dataset_test_split", "train", "--retries", 1,
              "--eval_sets", "[]", "--models", "student_base=recipes/arithmetic/models/student_base")  # fmt: skip
-    done = stage("evaluate", "recipes/arithmetic/evaluate.yaml", *words, f"big={url}#big-teacher", "--greedy")
+    done = stage(
+        "evaluate", "recipes/arithmetic/evaluate.yaml", *words, f"big={url}#big-teacher", "--greedy"
+    )
     assert done.returncode == 0, done.stderr
     assert "2 of 5 requests failed and are left out" in done.stderr
     scores = json.loads((tmp_path / "scores.json").read_text())["held_out"]
@@ -122,54 +149,83 @@ def test_a_model_behind_an_endpoint_is_evaluated_like_any_other_and_what_it_fail
 def test_a_refused_key_stops_at_once(tmp_path, url):
     done = generate(tmp_path, url, ["refused"])
     assert done.returncode == 2
-    assert f"endpoint {url}" in done.stderr and "401" in done.stderr and "Traceback" not in done.stderr
+    assert (
+        f"endpoint {url}" in done.stderr and "401" in done.stderr and "Traceback" not in done.stderr
+    )
 
 
 def test_a_teacher_that_makes_no_sense_is_refused(monkeypatch):
     with pytest.raises(ValueError, match="write transformers, vllm or endpoint"):
-        TeacherArguments(teacher="oracle")
+        SamplerArguments(teacher="oracle")
     with pytest.raises(ValueError, match="belong together"):
-        TeacherArguments(teacher="endpoint")
+        SamplerArguments(teacher="endpoint")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"run: pip install -r requirements-gpu\.txt"):
-        TeacherArguments(teacher="vllm")
+        SamplerArguments(teacher="vllm")
 
 
 def test_vllm_as_one_of_several_processes_is_refused(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ValueError, match=r"start one .* with vllm_tensor_parallel_size"):
-        TeacherArguments(teacher="vllm")
+        SamplerArguments(teacher="vllm")
 
 
 @pytest.mark.vllm
 def test_vllm_serves_the_policy_draws_the_same_twice_and_goes_on_after_a_kill(tmp_path):
     out, again = tmp_path / "out", tmp_path / "again"
     base = widen("recipes/arithmetic/models/base", tmp_path / "base")
-    keys = ("--output_dir", out, "--max_steps", 2, "--per_device_train_batch_size", 32, "--num_generations", 8)
-    done = stage("grpo", "recipes/arithmetic/grpo.yaml", "--model_name_or_path", base, "--learning_rate", 5e-3, *keys)
+    keys = (
+        "--output_dir",
+        out,
+        "--max_steps",
+        2,
+        "--per_device_train_batch_size",
+        32,
+        "--num_generations",
+        8,
+    )
+    done = stage(
+        "grpo",
+        "recipes/arithmetic/grpo.yaml",
+        "--model_name_or_path",
+        base,
+        "--learning_rate",
+        5e-3,
+        *keys,
+    )
     assert done.returncode == 0, done.stderr
 
     def draw(folder, teacher, *words):
         done = stage("generate", GENERATE, "--model_name_or_path", out / "policy", "--output_dir", folder, "--teacher", teacher,
                      "--max_train_samples", 40, "--vllm_gpu_memory_utilization", 0.1, *words)  # fmt: skip
         assert done.returncode == 0 or "no generation can be kept" in done.stderr, done.stderr
-        return jsonl.read(folder / "generations.jsonl")
+        return read_jsonl(folder / "generations.jsonl")
 
     rows = draw(out, "vllm", "--num_generations", 4)
     assert len({(row["key"], row["sample"]) for row in rows}) == len(rows) == 160
-    assert len({(row["key"], row["completion"]) for row in rows}) > 80  # every sample has a seed of its own
-    traces = jsonl.read(out / "traces.jsonl")
-    assert traces and all(row["finished"] and f"<answer>{row['answer']}</answer>" in row["completion"] for row in traces)
+    assert (
+        len({(row["key"], row["completion"]) for row in rows}) > 80
+    )  # every sample has a seed of its own
+    traces = read_jsonl(out / "traces.jsonl")
+    assert traces and all(
+        row["finished"] and f"<answer>{row['answer']}</answer>" in row["completion"]
+        for row in traces
+    )
     manifest = json.loads((out / "generations.manifest.json").read_text())
     assert manifest["versions"]["vllm"] and manifest["config"]["teacher"] == "vllm"
     assert draw(again, "vllm", "--num_generations", 4) == rows
     lines = (again / "generations.jsonl").read_bytes().split(b"\n")
-    (again / "generations.jsonl").write_bytes(b"\n".join(lines[:70]) + b"\n" + lines[70][:20])  # killed while writing
+    (again / "generations.jsonl").write_bytes(
+        b"\n".join(lines[:70]) + b"\n" + lines[70][:20]
+    )  # killed while writing
     assert draw(again, "vllm", "--num_generations", 4) == rows
 
     greedy = ("--num_generations", 1, "--temperature", 0)
-    served, merged = draw(tmp_path / "vllm", "vllm", *greedy), draw(tmp_path / "transformers", "transformers", *greedy)
+    served, merged = (
+        draw(tmp_path / "vllm", "vllm", *greedy),
+        draw(tmp_path / "transformers", "transformers", *greedy),
+    )
     assert served == merged
     untrained = draw(tmp_path / "base", "transformers", *greedy, "--model_name_or_path", base)
     assert untrained != merged  # so it was the adapter that vLLM served

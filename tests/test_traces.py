@@ -2,8 +2,8 @@
 
 import pytest
 
-from recipes.core.config.config import UserError
-from recipes.core.distillation.select_traces import TraceArguments, check, select
+from recipes.core.distillation.select_traces import TraceArguments, require_traces, select_traces
+from recipes.core.errors import UserError
 
 LONG = "Natalia sold clips to 48 of her friends in April and then half as many clips in May how many altogether"
 
@@ -15,8 +15,10 @@ def generation(key, think="so it is", answer="1", sample=0, **changes):
 
 
 def kept(rows, held_out=(), **keys):
-    chosen, funnel = select(rows, TraceArguments(**keys), held_out, seed=1)
-    assert funnel["kept"] == len(chosen) and list(funnel.values()) == sorted(funnel.values(), reverse=True)
+    chosen, funnel = select_traces(rows, TraceArguments(**keys), held_out, seed=1)
+    assert funnel["kept"] == len(chosen) and list(funnel.values()) == sorted(
+        funnel.values(), reverse=True
+    )
     return [(row["key"], row["sample"]) for row in chosen], funnel
 
 
@@ -43,7 +45,15 @@ def test_each_step_of_the_funnel_takes_out_what_it_is_for():
 def test_thirteen_words_in_a_row_are_contamination_and_twelve_are_not():
     words = LONG.split()
     for count, left in ((13, 0), (12, 1)):
-        assert len(kept([generation("a", question=" ".join(["Well,", *words[:count], "or not?"]))], [LONG])[0]) == left
+        assert (
+            len(
+                kept(
+                    [generation("a", question=" ".join(["Well,", *words[:count], "or not?"]))],
+                    [LONG],
+                )[0]
+            )
+            == left
+        )
     assert len(kept([generation("a", question="23*7+5")], ["23*7+5"])[0]) == 0
     assert len(kept([generation("a", question="23*7+5")], ["23*7+6"])[0]) == 1
 
@@ -71,7 +81,9 @@ def test_a_random_choice_is_the_same_each_time():
     assert len(set(first)) == 3
 
 
-@pytest.mark.parametrize(("share", "short", "long"), [(0.8, 5, 1), (0.5, 5, 5), (1.0, 5, 0), (0.0, 0, 5)])
+@pytest.mark.parametrize(
+    ("share", "short", "long"), [(0.8, 5, 1), (0.5, 5, 5), (1.0, 5, 0), (0.0, 0, 5)]
+)
 def test_short_and_long_traces_are_mixed_as_asked_and_as_many_as_can_be(share, short, long):
     rows = [generation(str(n), tokens=10 + n) for n in range(10)]
     traces, funnel = kept(rows, short_share=share)
@@ -89,4 +101,6 @@ def test_what_cannot_be_chosen_is_refused():
     with pytest.raises(ValueError, match="write 1 or more"):
         TraceArguments(max_traces=0)
     with pytest.raises(UserError, match=r"no generation can be kept \(2 generated, 0 finished"):
-        check("file", select([generation("a", finished=False)] * 2, TraceArguments(), [], 0)[1])
+        require_traces(
+            "file", select_traces([generation("a", finished=False)] * 2, TraceArguments(), [], 0)[1]
+        )

@@ -81,7 +81,10 @@ def gone(pids: set[int], within_seconds: float = 5) -> bool:
     while time.monotonic() < deadline:
         # An orphan that waits to be reaped by process 1 is not running any more.
         states = [Path(f"/proc/{pid}/stat") for pid in pids]
-        if not any(path.exists() and path.read_text().rpartition(")")[2].split()[0] != "Z" for path in states):
+        if not any(
+            path.exists() and path.read_text().rpartition(")")[2].split()[0] != "Z"
+            for path in states
+        ):
             return True
         time.sleep(0.05)
     return False
@@ -143,7 +146,9 @@ def test_a_server_killed_in_the_middle_of_a_batch_is_started_again(pool):
 
 def test_several_threads_share_the_pool():
     with ThreadPoolExecutor(4) as threads:
-        results = threads.map(lambda answer: Accuracy()(completion=answered(answer), answer=GOLD), [RIGHT, WRONG] * 8)
+        results = threads.map(
+            lambda answer: Accuracy()(completion=answered(answer), answer=GOLD), [RIGHT, WRONG] * 8
+        )
     assert list(results) == [1.0, 0.0] * 8
     assert threading.current_thread() is threading.main_thread()
 
@@ -173,8 +178,14 @@ def test_the_verdict_works_in_a_forked_and_in_a_spawned_process(method, tmp_path
         ("raise ValueError", 1),  # training fails
         ("os._exit(3)", 3),  # without any clean-up
         ("os.kill(os.getpid(), 9)", -9),  # training is killed
-        ("threading.Thread(target=judge, args=(HANGS,)).start(); time.sleep(0.4); os.kill(os.getpid(), 9)", -9),  # while it judges
-        ("threading.Thread(target=judge, args=(HANGS,)).start(); time.sleep(0.4); os.kill(os.getpid(), 15)", -15),
+        (
+            "threading.Thread(target=judge, args=(HANGS,)).start(); time.sleep(0.4); os.kill(os.getpid(), 9)",
+            -9,
+        ),  # while it judges
+        (
+            "threading.Thread(target=judge, args=(HANGS,)).start(); time.sleep(0.4); os.kill(os.getpid(), 15)",
+            -15,
+        ),
     ],
 )
 def test_no_process_is_left_however_training_ends(ending, status):
@@ -187,7 +198,13 @@ def test_no_process_is_left_however_training_ends(ending, status):
         "print('ready', flush=True)\n"
         "sys.stdin.readline()\n" + ending
     )
-    trainer = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    trainer = subprocess.Popen(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     assert trainer.stdout.readline() == "ready\n"
     started = children(trainer.pid)
     assert len(started) >= 2  # the server and a worker
@@ -205,13 +222,26 @@ def test_several_ranks_judge_side_by_side(tmp_path):
         f"judged = Accuracy().judge(texts, [{{'answer': {GOLD!r}}}] * 6)\n"
         "print('rank', os.environ['RANK'], judged.scores, judged.timed_out, flush=True)\n"
     )
-    done = run("accelerate", "launch", "--quiet", "--config_file", "accelerate_configs/ddp.yaml", "--num_processes", 2, script)
+    done = run(
+        "accelerate",
+        "launch",
+        "--quiet",
+        "--config_file",
+        "accelerate_configs/ddp.yaml",
+        "--num_processes",
+        2,
+        script,
+    )
     assert done.returncode == 0, done.stderr
     # The same answer is judged once, and counts twice.
-    assert sorted(done.stdout.splitlines()) == [f"rank {rank} [1.0, 0.0, 0.0, 1.0, 0.0, 0.0] 2" for rank in (0, 1)]
+    assert sorted(done.stdout.splitlines()) == [
+        f"rank {rank} [1.0, 0.0, 0.0, 1.0, 0.0, 0.0] 2" for rank in (0, 1)
+    ]
 
 
-@pytest.mark.parametrize(("key", "value"), [("timeout_seconds", 0), ("timeout_seconds", -1), ("memory_mb", 100)])
+@pytest.mark.parametrize(
+    ("key", "value"), [("timeout_seconds", 0), ("timeout_seconds", -1), ("memory_mb", 100)]
+)
 def test_limits_that_make_no_sense_are_refused(key, value):
     with pytest.raises(ValueError, match=key):
         Accuracy(**{key: value})

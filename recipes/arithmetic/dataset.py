@@ -33,7 +33,10 @@ def questions() -> "DatasetDict":
 
     splits = {}
     for name, factors in zip(("train", "test"), products(), strict=True):
-        rows = [{"question": f"{a}*{b}+{c}", "answer": str(a * b + c)} for (a, b), c in product(factors, range(1, 10))]
+        rows = [
+            {"question": f"{a}*{b}+{c}", "answer": str(a * b + c)}
+            for (a, b), c in product(factors, range(1, 10))
+        ]
         random.Random(1).shuffle(rows)
         splits[name] = Dataset.from_list(rows)
     return DatasetDict(splits)

@@ -18,7 +18,12 @@ from recipes.arithmetic.dataset import Factors, products
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-TAGS = ["<think>", "</think>", "<answer>", "</answer>"]  # single tokens, not special: TRL drops special tokens from completions
+TAGS = [
+    "<think>",
+    "</think>",
+    "<answer>",
+    "</answer>",
+]  # single tokens, not special: TRL drops special tokens from completions
 CHARACTERS = list("0123456789+*= ")
 # A question is put to these models as "23*7+45=", and their turn ends with the end-of-sequence token.
 CHAT_TEMPLATE = (
@@ -30,7 +35,7 @@ CHAT_TEMPLATE = (
 
 
 @dataclass(frozen=True)
-class Size:
+class ModelSize:
     """What a base model is made with."""
 
     hidden_size: int
@@ -42,32 +47,35 @@ class Size:
 
 
 SIZES = {
-    "base": Size(hidden_size=96, layers=4, heads=4, steps=4000),
-    "student_base": Size(hidden_size=56, layers=3, heads=4, steps=1000),
+    "base": ModelSize(hidden_size=96, layers=4, heads=4, steps=4000),
+    "student_base": ModelSize(hidden_size=56, layers=3, heads=4, steps=1000),
 }
 
 IN_TAGS, IN_PLAIN_TEXT = 0.2, 0.25  # shares of documents that reason; the rest just answer
-WRONG_STEP, WRONG_ANSWER = 0.08, 0.5  # how often a step of the reasoning is wrong, and an answer without reasoning
+WRONG_STEP, WRONG_ANSWER = (
+    0.08,
+    0.5,
+)  # how often a step of the reasoning is wrong, and an answer without reasoning
 
 
-def document(rng: random.Random, factors: list[Factors]) -> tuple[str, str]:
+def make_document(rng: random.Random, factors: list[Factors]) -> tuple[str, str]:
     """A question and what the corpus says after it."""
     (a, b), c = rng.choice(factors), rng.randrange(1, 10)
     question, kind = f"{a}*{b}+{c}=", rng.random()
     if kind >= IN_TAGS + IN_PLAIN_TEXT:
-        return question, str(_slip(rng, a * b + c, WRONG_ANSWER))
+        return question, str(_perturb(rng, a * b + c, WRONG_ANSWER))
     tens, ones = a // 10 * 10, a % 10
-    first = _slip(rng, tens * b, WRONG_STEP)
-    second = _slip(rng, ones * b, WRONG_STEP)
-    both = _slip(rng, first + second, WRONG_STEP)
-    result = _slip(rng, both + c, WRONG_STEP)
+    first = _perturb(rng, tens * b, WRONG_STEP)
+    second = _perturb(rng, ones * b, WRONG_STEP)
+    both = _perturb(rng, first + second, WRONG_STEP)
+    result = _perturb(rng, both + c, WRONG_STEP)
     working = f"{tens}*{b}={first} {ones}*{b}={second} {first}+{second}={both} {both}+{c}={result}"
     if kind < IN_TAGS:
         return question, f"<think>{working}</think><answer>{result}</answer>"
     return question, f"{working} {result}"
 
 
-def _slip(rng: random.Random, value: int, share: float) -> int:
+def _perturb(rng: random.Random, value: int, share: float) -> int:
     return max(1, value + rng.choice((-10, -2, -1, 1, 2, 10))) if rng.random() < share else value
 
 
@@ -77,15 +85,21 @@ def make_tokenizer() -> "PreTrainedTokenizerFast":
     from transformers import PreTrainedTokenizerFast
 
     vocabulary = ["<pad>", "<eos>", *TAGS, *CHARACTERS]
-    tokenizer = Tokenizer(models.WordLevel({token: i for i, token in enumerate(vocabulary)}, unk_token="<pad>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("|".join([*TAGS, r"[\s\S]"])), behavior="isolated")
+    tokenizer = Tokenizer(
+        models.WordLevel({token: i for i, token in enumerate(vocabulary)}, unk_token="<pad>")
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(
+        Regex("|".join([*TAGS, r"[\s\S]"])), behavior="isolated"
+    )
     tokenizer.decoder = decoders.Fuse()
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>", padding_side="left")
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>", padding_side="left"
+    )
     fast.chat_template = CHAT_TEMPLATE
     return fast
 
 
-def make_model(size: Size, tokenizer: "PreTrainedTokenizerFast") -> "LlamaForCausalLM":
+def make_model(size: ModelSize, tokenizer: "PreTrainedTokenizerFast") -> "LlamaForCausalLM":
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(
@@ -104,7 +118,7 @@ def make_model(size: Size, tokenizer: "PreTrainedTokenizerFast") -> "LlamaForCau
     return LlamaForCausalLM(config)
 
 
-def pretrain(name: str, size: Size, output_dir: Path, seed: int) -> None:
+def pretrain(name: str, size: ModelSize, output_dir: Path, seed: int) -> None:
     """Makes one model with transformers' Trainer and leaves it in `output_dir`/`name`."""
     from datasets import Dataset
     from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments, set_seed
@@ -112,8 +126,13 @@ def pretrain(name: str, size: Size, output_dir: Path, seed: int) -> None:
     set_seed(seed)
     rng, (train_factors, _) = random.Random(seed), products()
     tokenizer = make_tokenizer()
-    documents = [document(rng, train_factors) for _ in range(size.steps * size.documents_per_step)]
-    ids = tokenizer([question + text + tokenizer.eos_token for question, text in documents], return_token_type_ids=False)
+    documents = [
+        make_document(rng, train_factors) for _ in range(size.steps * size.documents_per_step)
+    ]
+    ids = tokenizer(
+        [question + text + tokenizer.eos_token for question, text in documents],
+        return_token_type_ids=False,
+    )
     corpus = Dataset.from_dict({"input_ids": ids["input_ids"], "labels": ids["input_ids"]})
     model = make_model(size, tokenizer)
     arguments = TrainingArguments(
@@ -139,15 +158,21 @@ def pretrain(name: str, size: Size, output_dir: Path, seed: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--output_dir", type=Path, default=Path(__file__).parent / "models")
     parser.add_argument("--only", choices=list(SIZES), help="make one of the two")
-    parser.add_argument("--steps", type=int, help="pretraining steps (default: 4000 for base, 1000 for student_base)")
+    parser.add_argument(
+        "--steps",
+        type=int,
+        help="pretraining steps (default: 4000 for base, 1000 for student_base)",
+    )
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     for name, size in SIZES.items():
         if options.only in (None, name):
-            chosen = Size(**vars(size) | {"steps": options.steps or size.steps})
+            chosen = ModelSize(**vars(size) | {"steps": options.steps or size.steps})
             pretrain(name, chosen, options.output_dir, options.seed)
 
 

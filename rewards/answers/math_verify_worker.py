@@ -8,7 +8,9 @@ from math_verify import ExprExtractionConfig, LatexExtractionConfig, verify
 from math_verify import parse as math_parse
 from sympy import Eq, Expr, N, false
 
-logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that its own limits are off: the worker has others
+logging.getLogger("math_verify").setLevel(
+    logging.ERROR
+)  # it warns that its own limits are off: the worker has others
 
 
 def readable(gold: str) -> bool:
@@ -20,7 +22,9 @@ def equal(gold: str, answer: str) -> bool:
     """Whether math-verify calls `answer` equal to `gold`."""
     answers = _parse(answer)
     golds = _gold(gold)
-    if any(map(_contradicts_itself, answers)) or any(_differ_in_size(a, b) for a in golds for b in answers):
+    if any(map(_contradicts_itself, answers)) or any(
+        _differ_in_size(a, b) for a in golds for b in answers
+    ):
         return False
     return bool(verify(golds, answers, timeout_seconds=None, allow_set_relation_comp=True))
 
@@ -48,4 +52,6 @@ def _differ_in_size(gold: Any, answer: Any) -> bool:
 def _contradicts_itself(expression: Any) -> bool:
     """`160=161`, of which math-verify compares the last side alone."""
     parts = getattr(expression, "_unsorted_args", (expression,))  # a chain of equations
-    return any(isinstance(part, Eq) and not part.free_symbols and part.doit() == false for part in parts)
+    return any(
+        isinstance(part, Eq) and not part.free_symbols and part.doit() == false for part in parts
+    )

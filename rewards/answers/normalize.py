@@ -8,7 +8,9 @@ _TEXT = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox)\{([^{}\\]*)\}")
 _NOTHING = re.compile(r"(?<!\\)\\(?:(?:left|right|displaystyle)(?![A-Za-z])|!)")
 _SPACE = re.compile(r"(?<!\\)\\[,; ]|~|\s+")
 _FRAC = re.compile(r"\\[dt]frac(?![A-Za-z])")
-_NEEDLESS_SPACE = re.compile(r"\s+(?![A-Za-z0-9,])|(?<![A-Za-z0-9,])\s+")  # that of `1 2`, `1 ,200` and `1, 200` stays
+_NEEDLESS_SPACE = re.compile(
+    r"\s+(?![A-Za-z0-9,])|(?<![A-Za-z0-9,])\s+"
+)  # that of `1 2`, `1 ,200` and `1, 200` stays
 _SYMBOLS = str.maketrans(
     {"\u2212": "-", "\u2013": "-", "\u2014": "-", "\u00d7": r"\times ", "\u00b7": r"\cdot ", "\u00f7": "/", "\u2044": "/",
      "\u03c0": r"\pi ", "\u221e": r"\infty ", "\u00b0": r"^\circ ", "\u00b2": "^2", "\u00b3": "^3", "\u00bd": r"\frac{1}{2}"}
@@ -22,18 +24,28 @@ _PI = re.compile(r"(?<![A-Za-z\\])pi(?![A-Za-z])")
 _ROW_SPACE = re.compile(r"\\\\\[[^\]]*\]")
 
 
-def normal(text: str) -> str:
+def normalize(text: str) -> str:
     """The answer without what does not change it: delimiters, `\boxed{}`, spacing, other spellings of the same symbol."""
     text = unboxed(text).strip()
     if _PLAIN.fullmatch(text):
         return text
     for left, right in _DELIMITERS:
         inner = text[len(left) : -len(right)]
-        if text.startswith(left) and text.endswith(right) and inner and left not in inner and right not in inner:
+        if (
+            text.startswith(left)
+            and text.endswith(right)
+            and inner
+            and left not in inner
+            and right not in inner
+        ):
             text = inner.strip()
     if whole := _TEXT.fullmatch(text):
         text = whole[1].strip()
-    text = _FRAC.sub(r"\\frac", text.translate(_SYMBOLS)).replace("{,}", ",").replace(r"\varnothing", r"\emptyset")
+    text = (
+        _FRAC.sub(r"\\frac", text.translate(_SYMBOLS))
+        .replace("{,}", ",")
+        .replace(r"\varnothing", r"\emptyset")
+    )
     text = _ROW_SPACE.sub(r"\\\\", _PI.sub(r"\\pi", _ROOT_SIGN.sub(r"\\sqrt{\1}", text)))
     return _NEEDLESS_SPACE.sub("", _SPACE.sub(" ", _NOTHING.sub("", text)))
 
@@ -57,7 +69,9 @@ def boxed(text: str) -> list[str]:
     found: list[str] = []
     if "\\boxed" not in text:
         return found
-    opened: list[int] = []  # for each open brace, where the content of the box that it is in starts; 0: in none
+    opened: list[
+        int
+    ] = []  # for each open brace, where the content of the box that it is in starts; 0: in none
     for match in re.finditer(r"\\boxed\s*\{|\\[{}]|[{}]", text):
         if match[0] == "}" and opened:
             start = opened.pop()

@@ -18,15 +18,22 @@ ONE: Term = (1, ())
 
 _TOKEN = re.compile(r"\s*(\d+\.\d+|\d+|\.\d+|\\[a-zA-Z]+|[a-zA-Z+\-*/^(){}])")
 _TIMES = ("*", r"\cdot", r"\times")
-_MAX_CHARACTERS, _MAX_DEPTH, _MAX_TERMS, _MAX_BITS, _MAX_POWER, _MAX_ROOT = 200, 12, 64, 4000, 12, 10**8
+_MAX_CHARACTERS, _MAX_DEPTH, _MAX_TERMS, _MAX_BITS, _MAX_POWER, _MAX_ROOT = (
+    200,
+    12,
+    64,
+    4000,
+    12,
+    10**8,
+)
 
 
-class Unread(Exception):
+class Unparsable(Exception):
     """The text is not a formula of this kind, or could be read in two ways."""
 
 
 @dataclass(frozen=True)
-class Formula:
+class Polynomial:
     """The terms of a formula, and whether a number in it was written as a decimal (and so may be rounded)."""
 
     terms: Sum
@@ -43,20 +50,22 @@ class Formula:
         return len(self.terms) == 1 and all(root == 1 and powers for root, powers in self.terms)
 
 
-def formula(text: str) -> Formula:
+def parse_polynomial(text: str) -> Polynomial:
     """Reads a text. Raises `Unread`."""
-    if len(text) > _MAX_CHARACTERS or (len(text) > 1 and text.isalpha()):  # a word is not a product of its letters
-        raise Unread
+    if len(text) > _MAX_CHARACTERS or (
+        len(text) > 1 and text.isalpha()
+    ):  # a word is not a product of its letters
+        raise Unparsable
     tokens = _TOKEN.findall(text)
     if _TOKEN.sub("", text) or re.search(r"[A-Za-z] +[A-Za-z]", text):
-        raise Unread
+        raise Unparsable
     if r"\infty" in tokens and tokens not in ([r"\infty"], ["+", r"\infty"], ["-", r"\infty"]):
-        raise Unread  # infinity is no number to calculate with
+        raise Unparsable  # infinity is no number to calculate with
     reader = _Reader(tokens)
     terms = reader.sum()
     if reader.next is not None:
-        raise Unread
-    return Formula(terms, any("." in token for token in tokens))
+        raise Unparsable
+    return Polynomial(terms, any("." in token for token in tokens))
 
 
 class _Reader:
@@ -78,7 +87,7 @@ class _Reader:
     def sum(self) -> Sum:
         self.depth += 1
         if self.depth > _MAX_DEPTH:
-            raise Unread
+            raise Unparsable
         sign = self.take("+", "-")
         total = self.product()
         total = _scaled(total, -1) if sign == "-" else total
@@ -102,7 +111,7 @@ class _Reader:
                 mixed = (before[-1].isdigit() or before == "}") and self.next in (r"\frac", "{")
                 two_ways = mixed or (before.isalpha() and self.next == "(")
                 if divided or two_ways or self.next[-1].isdigit():
-                    raise Unread
+                    raise Unparsable
                 total = _multiplied(total, self.power())
 
     def power(self) -> Sum:
@@ -113,39 +122,45 @@ class _Reader:
         negative = braces and self.take("-")
         exponent = self.next or ""
         self.at += 1
-        if not exponent.isdigit() or (len(exponent) > 1 and not braces) or (braces and not self.take("}")):
-            raise Unread
+        if (
+            not exponent.isdigit()
+            or (len(exponent) > 1 and not braces)
+            or (braces and not self.take("}"))
+        ):
+            raise Unparsable
         if self.next == "^":
-            raise Unread
+            raise Unparsable
         total = _power(base, int(exponent))
         return _inverse(total) if negative else total
 
     def atom(self) -> Sum:
         token = self.next
         if token is None:
-            raise Unread
+            raise Unparsable
         self.at += 1
         if token[-1].isdigit():
             return {ONE: Fraction(token)} if Fraction(token) else {}
-        if token in (r"\pi", r"\infty") or (token.isalpha() and token not in "ei"):  # e and i are numbers, of another kind
+        if token in (r"\pi", r"\infty") or (
+            token.isalpha() and token not in "ei"
+        ):  # e and i are numbers, of another kind
             return {(1, ((token, 1),)): Fraction(1)}
         if token in ("(", "{"):
             inner = self.sum()
             if not self.take(")" if token == "(" else "}"):
-                raise Unread
+                raise Unparsable
             return inner
         if token == r"\frac":
             return _multiplied(self.argument(), _inverse(self.argument()))
         if token == r"\sqrt":
             return _root(self.argument())
-        raise Unread
+        raise Unparsable
 
     def argument(self) -> Sum:
         token = self.next or ""
         if token.isdigit():  # \frac12 takes one digit after the other
             self.tokens[self.at : self.at + 1] = list(token)
         elif token != "{":
-            raise Unread
+            raise Unparsable
         return self.atom()
 
 
@@ -168,16 +183,22 @@ def _multiplied(a: Sum, b: Sum) -> Sum:
             powers = dict(powers_a)
             for name, power in powers_b:
                 powers[name] = powers.get(name, 0) + power
-            term = (root_a * root_b // common**2, tuple(sorted((name, power) for name, power in powers.items() if power)))
+            term = (
+                root_a * root_b // common**2,
+                tuple(sorted((name, power) for name, power in powers.items() if power)),
+            )
             total[term] = total.get(term, Fraction(0)) + c * d * common
     return _checked({term: coefficient for term, coefficient in total.items() if coefficient})
 
 
 def _power(a: Sum, n: int) -> Sum:
-    if set(a) == {ONE} and n * max(a[ONE].numerator.bit_length(), a[ONE].denominator.bit_length()) <= _MAX_BITS:
+    if (
+        set(a) == {ONE}
+        and n * max(a[ONE].numerator.bit_length(), a[ONE].denominator.bit_length()) <= _MAX_BITS
+    ):
         return {ONE: a[ONE] ** n}
     if n > _MAX_POWER:
-        raise Unread
+        raise Unparsable
     total: Sum = {ONE: Fraction(1)}
     for _ in range(n):
         total = _multiplied(total, a)
@@ -186,7 +207,7 @@ def _power(a: Sum, n: int) -> Sum:
 
 def _inverse(a: Sum) -> Sum:
     if len(a) != 1:
-        raise Unread  # 1/0, or 1/(1+x)
+        raise Unparsable  # 1/0, or 1/(1+x)
     ((root, powers), coefficient) = next(iter(a.items()))
     return {(root, tuple((name, -power) for name, power in powers)): 1 / (coefficient * root)}
 
@@ -197,7 +218,7 @@ def _root(a: Sum) -> Sum:
     value = a.get(ONE, Fraction(-1))
     inside = value.numerator * value.denominator  # sqrt(p/q) is sqrt(p*q)/q
     if len(a) != 1 or not 0 < inside < _MAX_ROOT:
-        raise Unread
+        raise Unparsable
     outside, factor = 1, 2
     while factor * factor <= inside:
         while inside % (factor * factor) == 0:
@@ -209,6 +230,8 @@ def _root(a: Sum) -> Sum:
 
 def _checked(a: Sum) -> Sum:
     bits: Callable[[int], int] = int.bit_length
-    if len(a) > _MAX_TERMS or any(max(bits(c.numerator), bits(c.denominator)) > _MAX_BITS for c in a.values()):
-        raise Unread
+    if len(a) > _MAX_TERMS or any(
+        max(bits(c.numerator), bits(c.denominator)) > _MAX_BITS for c in a.values()
+    ):
+        raise Unparsable
     return a

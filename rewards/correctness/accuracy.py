@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from rewards.answers.compare import read, same
-from rewards.answers.normalize import boxed, normal, unboxed
-from rewards.completion import parse
-from rewards.interface import BatchReward, Judged, Row
-from rewards.isolation import pool as workers
+from rewards.answers.compare import compare, read_value
+from rewards.answers.normalize import boxed, normalize, unboxed
+from rewards.completion import parse_completion
+from rewards.interface import BatchReward, Row, ScoredBatch
+from rewards.isolation.pool import Limits, get_pool
 
 
 @dataclass(frozen=True)
@@ -31,32 +31,41 @@ class Accuracy(BatchReward):
     memory_mb: int = 1024
 
     def __post_init__(self) -> None:
-        workers.Limits(self.timeout_seconds, self.memory_mb)
+        Limits(self.timeout_seconds, self.memory_mb)
 
-    def judge(self, completions: Sequence[str], rows: Sequence[Row]) -> Judged:
-        pool = workers.pool(workers.Limits(self.timeout_seconds, self.memory_mb))
+    def judge(self, completions: Sequence[str], rows: Sequence[Row]) -> ScoredBatch:
+        pool = get_pool(Limits(self.timeout_seconds, self.memory_mb))
         golds = [_gold_text(row.get("answer")) for row in rows]
-        hard = [gold for gold in dict.fromkeys(golds) if gold and read(gold) is None]
-        outcomes = pool.run_once("rewards.answers.math_verify_worker:readable", [(gold,) for gold in hard])
-        unreadable = {"", *(gold for gold, outcome in zip(hard, outcomes, strict=True) if not outcome.value)}
+        hard = [gold for gold in dict.fromkeys(golds) if gold and read_value(gold) is None]
+        outcomes = pool.run_once(
+            "rewards.answers.math_verify_worker:readable", [(gold,) for gold in hard]
+        )
+        unreadable = {
+            "",
+            *(gold for gold, outcome in zip(hard, outcomes, strict=True) if not outcome.value),
+        }
         scores: list[float | None] = [None] * len(completions)
-        undecided: dict[tuple[str, str], list[int]] = {}  # judged once, however often a group gives the same answer
+        undecided: dict[
+            tuple[str, str], list[int]
+        ] = {}  # judged once, however often a group gives the same answer
         for index, (completion, gold) in enumerate(zip(completions, golds, strict=True)):
             if gold in unreadable:
                 continue
-            trace = parse(completion)
-            verdict = same(gold, normal(trace.answer)) if trace else False
+            trace = parse_completion(completion)
+            verdict = compare(gold, normalize(trace.answer)) if trace else False
             scores[index] = float(verdict or False)
             if trace and verdict is None:
                 undecided.setdefault((gold, unboxed(trace.answer)), []).append(index)
         timed_out = 0
         for indices, outcome in zip(
-            undecided.values(), pool.run("rewards.answers.math_verify_worker:equal", list(undecided)), strict=True
+            undecided.values(),
+            pool.run("rewards.answers.math_verify_worker:equal", list(undecided)),
+            strict=True,
         ):
             timed_out += outcome.limit * len(indices)
             for index in indices:
                 scores[index] = float(outcome.value or False)
-        return Judged(scores, timed_out)
+        return ScoredBatch(scores, timed_out)
 
 
 def _gold_text(answer: Any) -> str:
@@ -72,5 +81,5 @@ def _gold_text(answer: Any) -> str:
 @lru_cache(maxsize=65536)
 def _normal_gold(text: str) -> str:
     text = text.rpartition("####")[2]
-    inside = list(dict.fromkeys(map(normal, boxed(text))))
-    return ", ".join(inside) if inside else normal(text)
+    inside = list(dict.fromkeys(map(normalize, boxed(text))))
+    return ", ".join(inside) if inside else normalize(text)

@@ -8,12 +8,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 
-from rewards.completion import parse
-from rewards.correctness.unit_tests import COMPARE, SHOW, Assertion, InputOutput, read
-from rewards.interface import BatchReward, Judged, Row
+from rewards.completion import parse_completion
+from rewards.correctness.unit_tests import COMPARE, SHOW, Assertion, InputOutput, read_tests
+from rewards.interface import BatchReward, Row, ScoredBatch
 from rewards.isolation.namespaces import Limits
 from rewards.isolation.pool import cores
-from rewards.isolation.sandbox import Protections, Run, SandboxError, require, run
+from rewards.isolation.sandbox import (
+    Protections,
+    Run,
+    SandboxError,
+    require_protections,
+    run_program,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -54,26 +60,32 @@ class Code(BatchReward):
     unprotected: bool = False
 
     def __post_init__(self) -> None:
-        if isinstance(self.timeout_seconds, bool) or not isinstance(self.timeout_seconds, int | float):
+        if isinstance(self.timeout_seconds, bool) or not isinstance(
+            self.timeout_seconds, int | float
+        ):
             raise ValueError(f"timeout_seconds is {self.timeout_seconds!r}; write a number")
         if not 0 < self.timeout_seconds <= 3600:
-            raise ValueError(f"timeout_seconds is {self.timeout_seconds!r}; it must be above 0 and at most 3600")
+            raise ValueError(
+                f"timeout_seconds is {self.timeout_seconds!r}; it must be above 0 and at most 3600"
+            )
         for key, least in {"memory_mb": 64, "output_kb": 1, "processes": 1}.items():
             if type(getattr(self, key)) is not int or getattr(self, key) < least:
-                raise ValueError(f"{key} is {getattr(self, key)!r}; it must be a whole number, at least {least}")
+                raise ValueError(
+                    f"{key} is {getattr(self, key)!r}; it must be a whole number, at least {least}"
+                )
         for key in ("partial_credit", "unprotected"):
             if type(getattr(self, key)) is not bool:
                 raise ValueError(f"{key} is {getattr(self, key)!r}; it must be true or false")
 
     def check(self) -> None:
         """Says which protections this machine gives. Raises `SandboxError` where one is missing and `unprotected` is false."""
-        _announce(require(self.unprotected))
+        _announce(require_protections(self.unprotected))
 
-    def judge(self, completions: Sequence[str], rows: Sequence[Row]) -> Judged:
+    def judge(self, completions: Sequence[str], rows: Sequence[Row]) -> ScoredBatch:
         self.check()
         with ThreadPoolExecutor(cores()) as pool:
             verdicts = list(pool.map(self._judge, completions, rows))
-        return Judged(
+        return ScoredBatch(
             [None if verdict == "failed" else score for score, verdict in verdicts],
             timed_out=sum(verdict in ("timeout", "memory") for _, verdict in verdicts),
             failed=sum(verdict == "failed" for _, verdict in verdicts),
@@ -82,10 +94,10 @@ class Code(BatchReward):
     def _judge(self, completion: str, row: Row) -> tuple[float | None, str]:
         """The score, and the status of the last run or `failed`."""
         try:
-            tests = read(row.get(self.tests_column))
+            tests = read_tests(row.get(self.tests_column))
         except (ValueError, TypeError, KeyError, SyntaxError, RecursionError, MemoryError):
             return None, ""
-        trace = parse(completion)
+        trace = parse_completion(completion)
         if trace is None:
             return 0.0, ""
         try:
@@ -114,7 +126,7 @@ class Code(BatchReward):
 
     def _run(self, program: str, stdin: str = "") -> Run:
         limits = Limits(self.timeout_seconds, self.memory_mb, self.output_kb, self.processes)
-        return run(program, stdin, limits, self.unprotected)
+        return run_program(program, stdin, limits, self.unprotected)
 
 
 @cache
@@ -128,5 +140,9 @@ def _lines(text: str) -> list[str]:
 
 def program_in(answer: str) -> str:
     """The last fence that is Python or says nothing, or the whole answer. Of several, the last is the one a model settled on."""
-    programs = [text for kind, text in _FENCE.findall(answer) if kind.strip().lower() in ("", "python", "py", "python3")]
+    programs = [
+        text
+        for kind, text in _FENCE.findall(answer)
+        if kind.strip().lower() in ("", "python", "py", "python3")
+    ]
     return programs[-1] if programs else answer

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from rewards.completion import parse
+from rewards.completion import parse_completion
 
 # What an expression may be written with. Checked before Python's parser sees it, which deep nesting or a megabyte would hurt.
 _EXPRESSION = re.compile(r"[0-9+\-*/() ]{1,200}")
@@ -32,12 +32,16 @@ class Countdown:
             numbers = row[self.numbers_column]
             numbers = json.loads(numbers) if isinstance(numbers, str) else numbers
             given = Counter(int(number) for number in numbers)
-            target = Fraction(str(answer).strip()) if len(str(answer)) < 20 and "e" not in str(answer).lower() else None
+            target = (
+                Fraction(str(answer).strip())
+                if len(str(answer)) < 20 and "e" not in str(answer).lower()
+                else None
+            )
         except (ValueError, TypeError, ZeroDivisionError, OverflowError):
             return None
         if target is None or any(number != int(number) for number in numbers):
             return None
-        trace = parse(completion)
+        trace = parse_completion(completion)
         if trace is None or not _EXPRESSION.fullmatch(trace.answer):
             return 0.0
         try:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from rewards.completion import parse
+from rewards.completion import parse_completion
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,10 @@ class Exact:
     ignore_case: bool = False
 
     def __call__(self, completion: str, answer: Any, **row: Any) -> float | None:
-        gold, trace = "" if answer is None else self._normal(str(answer)), parse(completion)
+        gold, trace = (
+            "" if answer is None else self._normal(str(answer)),
+            parse_completion(completion),
+        )
         if not gold:
             return None
         return float(trace is not None and self._normal(trace.answer) == gold)

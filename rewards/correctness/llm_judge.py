@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from rewards.completion import Trace, parse
-from rewards.interface import BatchReward, Judged, Row
+from rewards.completion import ParsedCompletion, parse_completion
+from rewards.interface import BatchReward, Row, ScoredBatch
 
 logger = logging.getLogger(__name__)
 
@@ -62,28 +62,42 @@ class LLMJudge(BatchReward):
         if "{completion}" not in self.prompt:
             raise ValueError("prompt has no {completion}")
 
-    def judge(self, completions: Sequence[str], rows: Sequence[Row]) -> Judged:
-        traces = [parse(completion) for completion in completions]
+    def judge(self, completions: Sequence[str], rows: Sequence[Row]) -> ScoredBatch:
+        traces = [parse_completion(completion) for completion in completions]
         with ThreadPoolExecutor(self.concurrency) as threads:
             scores = list(threads.map(self._ask, traces, rows))
-        return Judged(scores, failed=scores.count(None))
+        return ScoredBatch(scores, failed=scores.count(None))
 
-    def _ask(self, trace: Trace | None, row: Row) -> float | None:
+    def _ask(self, trace: ParsedCompletion | None, row: Row) -> float | None:
         if trace is None:
             return 0.0
         from openai import APIError, AuthenticationError, NotFoundError, PermissionDeniedError
 
-        texts = {"{question}": str(row.get("question")), "{answer}": str(row.get("answer")), "{completion}": trace.answer}
-        prompt = re.sub(r"\{(?:question|answer|completion)\}", lambda match: texts[match[0]], self.prompt)
+        texts = {
+            "{question}": str(row.get("question")),
+            "{answer}": str(row.get("answer")),
+            "{completion}": trace.answer,
+        }
+        prompt = re.sub(
+            r"\{(?:question|answer|completion)\}", lambda match: texts[match[0]], self.prompt
+        )
         client = _client(self.base_url, self.api_key_variable, self.timeout_seconds, self.retries)
         try:
             reply = client.chat.completions.create(
-                model=self.model, messages=[{"role": "user", "content": prompt}], temperature=0, max_tokens=self.max_tokens
+                model=self.model,
+                messages=[{"role": "user", "content": prompt}],
+                temperature=0,
+                max_tokens=self.max_tokens,
             )
         except (AuthenticationError, NotFoundError, PermissionDeniedError):
             raise  # it would be so for every completion
         except APIError as error:
-            logger.warning("judge %s at %s failed: %s", self.model, self.base_url, " ".join(str(error).split())[:200])
+            logger.warning(
+                "judge %s at %s failed: %s",
+                self.model,
+                self.base_url,
+                " ".join(str(error).split())[:200],
+            )
             return None
         found = _SCORE.findall(reply.choices[0].message.content or "") if reply.choices else []
         return float(found[-1]) if found else None

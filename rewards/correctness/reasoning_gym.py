@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rewards.completion import parse
-from rewards.interface import BatchReward, Judged, Row
-from rewards.isolation import pool as workers
+from rewards.completion import parse_completion
+from rewards.interface import BatchReward, Row, ScoredBatch
+from rewards.isolation.pool import Limits, get_pool
 
 
 @dataclass(frozen=True)
@@ -30,26 +30,37 @@ class ReasoningGym(BatchReward):
     memory_mb: int = 1024
 
     def __post_init__(self) -> None:
-        workers.Limits(self.timeout_seconds, self.memory_mb)
+        Limits(self.timeout_seconds, self.memory_mb)
         if importlib.util.find_spec("reasoning_gym") is None:
-            raise ValueError("the package reasoning-gym is not installed; run: pip install reasoning-gym")
+            raise ValueError(
+                "the package reasoning-gym is not installed; run: pip install reasoning-gym"
+            )
 
-    def judge(self, completions: Sequence[str], rows: Sequence[Row]) -> Judged:
+    def judge(self, completions: Sequence[str], rows: Sequence[Row]) -> ScoredBatch:
         metadata = [_mapping(row.get("metadata")) for row in rows]
         known = [index for index, values in enumerate(metadata) if "source_dataset" in values]
-        traces = {index: parse(completions[index]) for index in known}
-        scores: list[float | None] = [0.0 if index in traces else None for index in range(len(completions))]
+        traces = {index: parse_completion(completions[index]) for index in known}
+        scores: list[float | None] = [
+            0.0 if index in traces else None for index in range(len(completions))
+        ]
         asked = {index: trace.answer for index, trace in traces.items() if trace}
         entries = [
-            {"question": rows[index].get("question"), "answer": rows[index].get("answer"), "metadata": metadata[index]}
+            {
+                "question": rows[index].get("question"),
+                "answer": rows[index].get("answer"),
+                "metadata": metadata[index],
+            }
             for index in asked
         ]
-        pool = workers.pool(workers.Limits(self.timeout_seconds, self.memory_mb))
-        outcomes = pool.run("rewards.correctness.reasoning_gym_worker:verify", list(zip(asked.values(), entries, strict=True)))
+        pool = get_pool(Limits(self.timeout_seconds, self.memory_mb))
+        outcomes = pool.run(
+            "rewards.correctness.reasoning_gym_worker:verify",
+            list(zip(asked.values(), entries, strict=True)),
+        )
         for index, outcome in zip(asked, outcomes, strict=True):
             value = float(outcome.value or 0.0)
             scores[index] = float(value >= 1.0) if self.strict else value
-        return Judged(scores, timed_out=sum(outcome.limit for outcome in outcomes))
+        return ScoredBatch(scores, timed_out=sum(outcome.limit for outcome in outcomes))
 
 
 def _mapping(metadata: Any) -> dict[str, Any]:

@@ -6,11 +6,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from rewards.interface import BatchReward, Judged, Row
+from rewards.interface import BatchReward, Row, ScoredBatch
 
 
 @dataclass(frozen=True)
-class Model(BatchReward):
+class RewardModel(BatchReward):
     """The scalar of a reward model (a sequence classifier with one label, by transformers) for prompt and completion.
 
     Its scale is the model's own, so its weight has to suit; a model can be persuaded, so let an exact reward weigh more. With
@@ -32,27 +32,40 @@ class Model(BatchReward):
         """Raises `ValueError` if the name looks like a folder and there is none."""
         name = self.model_name_or_path
         if not Path(name).is_dir() and (name.startswith((".", "/", "~")) or name.count("/") != 1):
-            raise ValueError(f"model_name_or_path: there is no folder {name!r}, and a hub id is owner/name")
+            raise ValueError(
+                f"model_name_or_path: there is no folder {name!r}, and a hub id is owner/name"
+            )
 
-    def judge(self, completions: Sequence[str], rows: Sequence[Row]) -> Judged:
+    def judge(self, completions: Sequence[str], rows: Sequence[Row]) -> ScoredBatch:
         import torch
 
         model, tokenizer = _load(self.model_name_or_path, self.revision)
-        texts = [_text(tokenizer, row["prompts"], completion) for completion, row in zip(completions, rows, strict=True)]
+        texts = [
+            _text(tokenizer, row["prompts"], completion)
+            for completion, row in zip(completions, rows, strict=True)
+        ]
         scores: list[float | None] = []
         for start in range(0, len(texts), self.batch_size):
             batch = texts[start : start + self.batch_size]
-            limits = {"truncation": True, "max_length": self.max_tokens, "add_special_tokens": False}
+            limits = {
+                "truncation": True,
+                "max_length": self.max_tokens,
+                "add_special_tokens": False,
+            }
             inputs = tokenizer(batch, return_tensors="pt", padding=True, **limits).to(model.device)
             with torch.inference_mode():
                 scores += model(**inputs).logits[:, 0].float().tolist()
-        return Judged(scores)
+        return ScoredBatch(scores)
 
 
 def _text(tokenizer: Any, prompt: Any, completion: str) -> str:
     if isinstance(prompt, str):
         return prompt + completion
-    return str(tokenizer.apply_chat_template([*prompt, {"role": "assistant", "content": completion}], tokenize=False))
+    return str(
+        tokenizer.apply_chat_template(
+            [*prompt, {"role": "assistant", "content": completion}], tokenize=False
+        )
+    )
 
 
 @lru_cache(maxsize=4)
@@ -61,12 +74,20 @@ def _load(name: str, revision: str) -> tuple[Any, Any]:
     from accelerate import PartialState
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(name, revision=revision, padding_side="right", truncation_side="left")
-    dtype = "auto" if torch.accelerator.is_available() else torch.float32  # most CPUs are slow in bfloat16
-    model = AutoModelForSequenceClassification.from_pretrained(name, revision=revision, use_safetensors=True, dtype=dtype)
+    tokenizer = AutoTokenizer.from_pretrained(
+        name, revision=revision, padding_side="right", truncation_side="left"
+    )
+    dtype = (
+        "auto" if torch.accelerator.is_available() else torch.float32
+    )  # most CPUs are slow in bfloat16
+    model = AutoModelForSequenceClassification.from_pretrained(
+        name, revision=revision, use_safetensors=True, dtype=dtype
+    )
     if model.config.num_labels != 1:
         raise ValueError(f"{name} has {model.config.num_labels} labels; a reward model has one")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    model.config.pad_token_id = tokenizer.pad_token_id  # where the classifier looks for the end of each text
+    model.config.pad_token_id = (
+        tokenizer.pad_token_id
+    )  # where the classifier looks for the end of each text
     return model.to(PartialState().device).eval(), tokenizer

@@ -54,17 +54,25 @@ class Assertion:
     test: str
 
 
-def read(tests: Any) -> list[InputOutput | Assertion]:
+def read_tests(tests: Any) -> list[InputOutput | Assertion]:
     """The tests of a row. Raises `ValueError`, `TypeError`, `KeyError` or `SyntaxError` if they cannot be read."""
     tests = json.loads(tests) if isinstance(tests, str) else tests
     if isinstance(tests, dict):
         if tests.get("fn_name"):
-            raise ValueError("a function to call, with arguments")  # half of APPS's interview problems
-        tests = [{"input": i, "output": o} for i, o in zip(tests["inputs"], tests["outputs"], strict=True)]
+            raise ValueError(
+                "a function to call, with arguments"
+            )  # half of APPS's interview problems
+        tests = [
+            {"input": i, "output": o}
+            for i, o in zip(tests["inputs"], tests["outputs"], strict=True)
+        ]
     if not tests:
         raise ValueError("no tests")
     return [
-        _assertion(test) if isinstance(test, str) else InputOutput(_text(test["input"]), _text(test["output"])) for test in tests
+        _assertion(test)
+        if isinstance(test, str)
+        else InputOutput(_text(test["input"]), _text(test["output"]))
+        for test in tests
     ]
 
 
@@ -88,17 +96,33 @@ class _Split(ast.NodeTransformer):
 
     def __init__(self, test: ast.expr) -> None:
         nodes = list(ast.walk(test))
-        names = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
-        bound = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
-        called = {node.func.id for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+        names = {
+            node.id
+            for node in nodes
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+        }
+        bound = {
+            node.id
+            for node in nodes
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+        }
+        called = {
+            node.func.id
+            for node in nodes
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        }
         # Where all names are Python's, the tests ask for a function that is called like one: MBPP has a `sum(10, 15)`.
         self.names = names - bound - set(dir(builtins)) - {"math"} or called
         self.values: list[str] = []
 
     def visit(self, node: ast.AST) -> Any:
-        if not any(isinstance(inner, ast.Name) and inner.id in self.names for inner in ast.walk(node)):
+        if not any(
+            isinstance(inner, ast.Name) and inner.id in self.names for inner in ast.walk(node)
+        ):
             return node
-        if isinstance(node, _COMPARED) or (isinstance(node, ast.Call) and ast.unparse(node.func) in _COMPARING):
+        if isinstance(node, _COMPARED) or (
+            isinstance(node, ast.Call) and ast.unparse(node.func) in _COMPARING
+        ):
             return self.generic_visit(node)
         self.values.append(ast.unparse(node))
         return ast.parse(f"_[{len(self.values) - 1}]", mode="eval").body

@@ -14,7 +14,10 @@ from pathlib import Path
 
 PREFIX = os.path.realpath(sys.base_prefix)
 PYTHON = f"{PREFIX}/bin/python{sys.version_info.major}.{sys.version_info.minor}"
-_FIRST_UID, _UIDS = 0x70000000, 0x10000000  # ids that systemd's table (systemd.io/UIDS-GIDS) lists as unused
+_FIRST_UID, _UIDS = (
+    0x70000000,
+    0x10000000,
+)  # ids that systemd's table (systemd.io/UIDS-GIDS) lists as unused
 
 # Becomes process 1. Everything is built on a tmpfs over /dev/shm, which every Linux has and where no Python lives.
 SETUP = """
@@ -79,8 +82,16 @@ def command(launcher: str, folder: str, size: int, status: int, limits: Limits) 
     `launcher` is who sets up: `root`, `user` (in a user namespace), or `none`, which leaves only the limits.
     """
     seconds = math.ceil(limits.timeout_seconds) + 1  # of computing
-    bounds = {"AS": limits.memory_mb << 20, "FSIZE": limits.files_mb << 20, "CPU": seconds, "NOFILE": 32, "CORE": 0}
-    if launcher != "none":  # counted per user: without a user of its own the program would count the trainer's threads
+    bounds = {
+        "AS": limits.memory_mb << 20,
+        "FSIZE": limits.files_mb << 20,
+        "CPU": seconds,
+        "NOFILE": 32,
+        "CORE": 0,
+    }
+    if (
+        launcher != "none"
+    ):  # counted per user: without a user of its own the program would count the trainer's threads
         bounds["NPROC"] = limits.processes
     python = [PYTHON, "-s", "-S", "-P", "-X", "utf8", "-c", RUNNER, str(size), str(status), folder]
     python += [f"{name}={value}" for name, value in bounds.items()]
@@ -88,12 +99,36 @@ def command(launcher: str, folder: str, size: int, status: int, limits: Limits) 
         return python
     # A user of its own for each run, so that no other process counts against its limit of processes.
     uid = _FIRST_UID + secrets.randbelow(_UIDS) if launcher == "root" else 0
-    words = ["setpriv", "--pdeathsig", "KILL", "unshare", *(["--user", "--map-root-user"] if launcher == "user" else [])]
+    words = [
+        "setpriv",
+        "--pdeathsig",
+        "KILL",
+        "unshare",
+        *(["--user", "--map-root-user"] if launcher == "user" else []),
+    ]
     words += ["--mount", "--pid", "--net", "--ipc", "--uts", "--fork", "--kill-child"]
-    words += ["sh", "-c", SETUP, "setup", str(uid), str(status), str(limits.files_mb), str(seconds + 4), *_view()]
+    words += [
+        "sh",
+        "-c",
+        SETUP,
+        "setup",
+        str(uid),
+        str(status),
+        str(limits.files_mb),
+        str(seconds + 4),
+        *_view(),
+    ]
     if launcher == "root":
         return [*words, "chroot", f"--userspec=+{uid}:+{uid}", "--groups=", "/dev/shm", *python]
-    return [*words, "unshare", "--user", "--map-user=65534", "--map-group=65534", "--root=/dev/shm", *python]
+    return [
+        *words,
+        "unshare",
+        "--user",
+        "--map-user=65534",
+        "--map-group=65534",
+        "--root=/dev/shm",
+        *python,
+    ]
 
 
 @cache
@@ -103,5 +138,9 @@ def _view() -> tuple[str, str, str]:
     links = [path for path in paths if path.is_symlink()]
     shown = [path for path in paths if path.is_dir() and not path.is_symlink()]
     shown = [path for path in shown if not any(other in path.parents for other in shown)]
-    words = [f".{path}" for path in shown], [str(path) for path in shown], [f"{path}={os.readlink(path)}" for path in links]
+    words = (
+        [f".{path}" for path in shown],
+        [str(path) for path in shown],
+        [f"{path}={os.readlink(path)}" for path in links],
+    )
     return " ".join(words[0]), " ".join(words[1]), " ".join(words[2])

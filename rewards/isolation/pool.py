@@ -1,6 +1,6 @@
 """Where is untrusted text judged? In worker processes with hard limits, which can be killed without harm.
 
-    pool(Limits(timeout_seconds=1.0, memory_mb=1024)).run("rewards.answers.math_verify_worker:equal", [(gold, answer), ...]) 
+    pool(Limits(timeout_seconds=1.0, memory_mb=1024)).run("rewards.answers.math_verify_worker:equal", [(gold, answer), ...])
 
 Each training process has one server (pool_server.py): a fresh Python without torch, threads or CUDA, which forks the
 workers, so that one that is killed is replaced in milliseconds. It works from any thread, and after a fork or a spawn.
@@ -81,7 +81,9 @@ class Pool:
     def run_once(self, function: str, tasks: Sequence[tuple[Any, ...]]) -> list[Outcome]:
         """`run`, each task once in the life of the pool: for golds."""
         new = [task for task in tasks if (function, *task) not in self._remembered]
-        self._remembered.update(zip([(function, *task) for task in new], self.run(function, new), strict=True))
+        self._remembered.update(
+            zip([(function, *task) for task in new], self.run(function, new), strict=True)
+        )
         return [self._remembered[(function, *task)] for task in tasks]
 
     def _ask(self, question: Any) -> Any:
@@ -89,17 +91,26 @@ class Pool:
             connection = self._connection or self._start()
             connection.send_bytes(json.dumps(question).encode())
             return json.loads(connection.recv_bytes())
-        except BaseException as error:  # an interrupt too: the reply to this question must not answer the next one
+        except (
+            BaseException
+        ) as error:  # an interrupt too: the reply to this question must not answer the next one
             status = self.close()
             if isinstance(error, EOFError | OSError):
-                raise PoolError(f"the process that judges answers ended with status {status}; it wrote why, above") from error
+                raise PoolError(
+                    f"the process that judges answers ended with status {status}; it wrote why, above"
+                ) from error
             raise
 
     def _start(self) -> Connection:
         path = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
         self._connection, theirs = Pipe()
         with theirs:
-            arguments = (theirs.fileno(), self.limits.timeout_seconds, self.limits.memory_mb, min(MAX_WORKERS, cores()))
+            arguments = (
+                theirs.fileno(),
+                self.limits.timeout_seconds,
+                self.limits.memory_mb,
+                min(MAX_WORKERS, cores()),
+            )
             self._server = subprocess.Popen(
                 [sys.executable, "-m", "rewards.isolation.pool_server", *map(str, arguments)],
                 pass_fds=[theirs.fileno()],
@@ -128,7 +139,7 @@ def cores() -> int:
 _pools: dict[Limits, Pool] = {}
 
 
-def pool(limits: Limits) -> Pool:
+def get_pool(limits: Limits) -> Pool:
     """This process's pool with these limits. Its server starts with its first task."""
     return _pools.setdefault(limits, Pool(limits))
 

@@ -31,8 +31,15 @@ class Worker:
 class Server:
     """Runs batches of tasks on at most `count` workers."""
 
-    def __init__(self, connection: Connection, timeout_seconds: float, memory_mb: int, count: int) -> None:
-        self.connection, self.timeout_seconds, self.memory_mb, self.count = connection, timeout_seconds, memory_mb, count
+    def __init__(
+        self, connection: Connection, timeout_seconds: float, memory_mb: int, count: int
+    ) -> None:
+        self.connection, self.timeout_seconds, self.memory_mb, self.count = (
+            connection,
+            timeout_seconds,
+            memory_mb,
+            count,
+        )
         self.idle: list[Worker] = []
         self.busy: dict[Any, Worker] = {}
 
@@ -42,7 +49,9 @@ class Server:
         try:
             while True:
                 function, tasks = json.loads(self.connection.recv_bytes())
-                if function not in functions:  # imported here, so that every worker has it from its first moment
+                if (
+                    function not in functions
+                ):  # imported here, so that every worker has it from its first moment
                     functions.add(function)
                     _load(function)
                     while self.idle:
@@ -65,24 +74,34 @@ class Server:
                 except OSError:  # killed while it was idle
                     self._end(worker)
                     continue
-                worker.task, worker.deadline = todo.popleft(), time.monotonic() + self.timeout_seconds
+                worker.task, worker.deadline = (
+                    todo.popleft(),
+                    time.monotonic() + self.timeout_seconds,
+                )
                 self.busy[worker.connection] = worker
             next_deadline = min(worker.deadline for worker in self.busy.values())
-            for ready in wait([self.connection, *self.busy], max(0.0, next_deadline - time.monotonic())):
+            for ready in wait(
+                [self.connection, *self.busy], max(0.0, next_deadline - time.monotonic())
+            ):
                 if ready is self.connection:
                     raise EOFError  # nobody waits for this batch any more
                 worker = self.busy.pop(ready)
                 try:
                     replies[worker.task] = json.loads(worker.connection.recv_bytes())
                     self.idle.append(worker)
-                except (EOFError, OSError):  # killed from outside: its task is done again, but not for ever
+                except (
+                    EOFError,
+                    OSError,
+                ):  # killed from outside: its task is done again, but not for ever
                     self._end(worker)
                     if worker.task in tried:
                         replies[worker.task] = {"limit": True}
                     else:
                         tried.add(worker.task)
                         todo.append(worker.task)
-            for worker in [worker for worker in self.busy.values() if worker.deadline <= time.monotonic()]:
+            for worker in [
+                worker for worker in self.busy.values() if worker.deadline <= time.monotonic()
+            ]:
                 del self.busy[worker.connection]
                 self._end(worker)
                 replies[worker.task] = {"limit": True}
@@ -91,7 +110,9 @@ class Server:
     def _start(self) -> Worker:
         ours, theirs = multiprocessing.Pipe()
         context = multiprocessing.get_context("fork")  # this process has one thread and no CUDA
-        process = context.Process(target=_work, args=(theirs, self.timeout_seconds, self.memory_mb), daemon=True)
+        process = context.Process(
+            target=_work, args=(theirs, self.timeout_seconds, self.memory_mb), daemon=True
+        )
         process.start()
         theirs.close()
         ours.recv_bytes()  # a worker that cannot even start ends the server: that is no verdict on an answer
@@ -104,7 +125,9 @@ class Server:
 
 
 def _work(connection: Connection, timeout_seconds: float, memory_mb: int) -> None:
-    os.closerange(3, connection.fileno())  # the ends of the other workers' pipes, which would keep them open
+    os.closerange(
+        3, connection.fileno()
+    )  # the ends of the other workers' pipes, which would keep them open
     os.closerange(connection.fileno() + 1, 1024)
     resource.setrlimit(resource.RLIMIT_AS, (memory_mb << 20, memory_mb << 20))
     connection.send_bytes(b"ready")

@@ -128,21 +128,26 @@ def protections() -> Protections:
             except SandboxError as error:
                 reason = str(error)
                 continue
-            missing, reason = tuple(name for name in _PROBED if name not in result.stdout.splitlines()), result.stderr
+            missing, reason = (
+                tuple(name for name in _PROBED if name not in result.stdout.splitlines()),
+                result.stderr,
+            )
             if not missing:
                 return Protections(launcher)
     return Protections("none", missing, reason)
 
 
-def run(program: str, stdin: str = "", limits: Limits | None = None, unprotected: bool = False) -> Run:
+def run_program(
+    program: str, stdin: str = "", limits: Limits | None = None, unprotected: bool = False
+) -> Run:
     """Runs `program`, a whole Python file, on `stdin`.
 
     Raises `SandboxError` if the sandbox failed, or if this machine lacks a protection and `unprotected` is false.
     """
-    return _run(program, stdin, limits or Limits(), require(unprotected).launcher)
+    return _run(program, stdin, limits or Limits(), require_protections(unprotected).launcher)
 
 
-def require(unprotected: bool) -> Protections:
+def require_protections(unprotected: bool) -> Protections:
     """The machine's protections. Raises `SandboxError` where one is missing and `unprotected` does not allow it."""
     found = protections()
     if found.launcher == "none" and not unprotected:
@@ -160,7 +165,11 @@ def _run(program: str, stdin: str, limits: Limits, launcher: str) -> Run:
     status, status_end = os.pipe()
     with ExitStack() as stack:
         reported = stack.enter_context(os.fdopen(status, "rb", 0))
-        folder = stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)) if launcher == "none" else "/tmp"
+        folder = (
+            stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
+            if launcher == "none"
+            else "/tmp"
+        )
         try:
             process = subprocess.Popen(
                 command(launcher, folder, len(text), status_end, limits),
@@ -169,7 +178,13 @@ def _run(program: str, stdin: str, limits: Limits, launcher: str) -> Run:
                 stderr=subprocess.PIPE,
                 bufsize=0,
                 cwd="/",
-                env={"PATH": _PATH, "HOME": folder, "TMPDIR": folder, "LANG": "C.UTF-8", "PYTHONHASHSEED": "0"},
+                env={
+                    "PATH": _PATH,
+                    "HOME": folder,
+                    "TMPDIR": folder,
+                    "LANG": "C.UTF-8",
+                    "PYTHONHASHSEED": "0",
+                },
                 pass_fds=(status_end,),
                 start_new_session=True,
             )
@@ -177,14 +192,25 @@ def _run(program: str, stdin: str, limits: Limits, launcher: str) -> Run:
             raise SandboxError(f"the sandbox did not start: {error}") from error
         finally:
             os.close(status_end)
-        heard: dict[str, bytearray] = {"stdout": bytearray(), "stderr": bytearray(), "status": bytearray()}
+        heard: dict[str, bytearray] = {
+            "stdout": bytearray(),
+            "stderr": bytearray(),
+            "status": bytearray(),
+        }
         try:
-            verdict = _talk(process, reported, text + stdin.encode("utf-8", "replace"), limits, heard)
+            verdict = _talk(
+                process, reported, text + stdin.encode("utf-8", "replace"), limits, heard
+            )
         finally:
             _stop(process, launcher, heard["status"])
-    stdout, stderr = heard["stdout"].decode("utf-8", "replace"), heard["stderr"].decode("utf-8", "replace")
+    stdout, stderr = (
+        heard["stdout"].decode("utf-8", "replace"),
+        heard["stderr"].decode("utf-8", "replace"),
+    )
     if not heard["status"].endswith(_STARTED):
-        raise SandboxError(f"the sandbox could not be set up: {stderr.strip() or verdict or process.returncode}")
+        raise SandboxError(
+            f"the sandbox could not be set up: {stderr.strip() or verdict or process.returncode}"
+        )
     if verdict:
         return Run(verdict, stdout, stderr)
     if process.returncode < 0 and launcher != "none":  # no signal from inside reaches process 1
@@ -193,13 +219,23 @@ def _run(program: str, stdin: str, limits: Limits, launcher: str) -> Run:
     return Run("ok" if process.returncode == 0 else failure, stdout, stderr)
 
 
-def _talk(process: "subprocess.Popen[bytes]", reported: IO[bytes], sent: bytes, limits: Limits, heard: dict[str, bytearray]) -> str:
+def _talk(
+    process: "subprocess.Popen[bytes]",
+    reported: IO[bytes],
+    sent: bytes,
+    limits: Limits,
+    heard: dict[str, bytearray],
+) -> str:
     """Feeds the program and listens to it until it ends. Returns the limit that it ran into, or nothing."""
     assert process.stdin and process.stdout and process.stderr
     deadline, output, position = time.monotonic() + _SETUP_SECONDS, 0, 0
     os.set_blocking(process.stdin.fileno(), False)
     with process.stdin, process.stdout, process.stderr, selectors.DefaultSelector() as selector:
-        for name, pipe in {"stdout": process.stdout, "stderr": process.stderr, "status": reported}.items():
+        for name, pipe in {
+            "stdout": process.stdout,
+            "stderr": process.stderr,
+            "status": reported,
+        }.items():
             selector.register(pipe, selectors.EVENT_READ, name)
         selector.register(process.stdin, selectors.EVENT_WRITE)
         while selector.get_map():

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rewards.interface import BatchReward, Judged, Row
+from rewards.interface import BatchReward, Row, ScoredBatch
 
 
 @dataclass(frozen=True)
@@ -33,18 +33,20 @@ class Cosine(BatchReward):
         if self.max_tokens < 1:
             raise ValueError(f"max_tokens is {self.max_tokens}; write 1 or more")
 
-    def judge(self, completions: Sequence[str], rows: Sequence[Row]) -> Judged:
-        from rewards import named, score
+    def judge(self, completions: Sequence[str], rows: Sequence[Row]) -> ScoredBatch:
+        from rewards import get_reward, score_completions
 
-        judged = score(named(self.verdict), self.verdict, completions, rows)
+        judged = score_completions(get_reward(self.verdict), self.verdict, completions, rows)
         scores = [self._score(right, row) for right, row in zip(judged.scores, rows, strict=True)]
-        return Judged(scores, judged.timed_out, judged.failed)
+        return ScoredBatch(scores, judged.timed_out, judged.failed)
 
     def _score(self, right: float | None, row: Row) -> float | None:
         if right is None:
             return None
         progress = min(len(row["completion_ids"]) / self.max_tokens, 1.0)
         low, high = (
-            (self.min_value_correct, self.max_value_correct) if right == 1.0 else (self.max_value_wrong, self.min_value_wrong)
+            (self.min_value_correct, self.max_value_correct)
+            if right == 1.0
+            else (self.max_value_wrong, self.min_value_wrong)
         )
         return low + (high - low) * (1 + math.cos(math.pi * progress)) / 2

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from rewards.completion import parse
+from rewards.completion import parse_completion
 from rewards.shaping.tag_count import TagCount
 
 
@@ -22,6 +22,6 @@ class Format:
     graded: bool = False
 
     def __call__(self, completion: str, **row: Any) -> float:
-        if parse(completion):
+        if parse_completion(completion):
             return 1.0
         return TagCount()(completion) / 2 if self.graded else 0.0

@@ -4,11 +4,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rewards.interface import BatchReward, Judged, Row
+from rewards.interface import BatchReward, Row, ScoredBatch
 
 
 @dataclass(frozen=True)
-class LengthGroup(BatchReward):
+class GroupLength(BatchReward):
     """The length penalty of Kimi k1.5 (arXiv 2501.12599, section 2.3.3), by tokens, within the completions of one question:
 
         l = 0.5 - (n - shortest) / (longest - shortest)
@@ -23,10 +23,10 @@ class LengthGroup(BatchReward):
 
     verdict: str = "accuracy"
 
-    def judge(self, completions: Sequence[str], rows: Sequence[Row]) -> Judged:
-        from rewards import named, score
+    def judge(self, completions: Sequence[str], rows: Sequence[Row]) -> ScoredBatch:
+        from rewards import get_reward, score_completions
 
-        judged = score(named(self.verdict), self.verdict, completions, rows)
+        judged = score_completions(get_reward(self.verdict), self.verdict, completions, rows)
         groups: dict[str, list[int]] = defaultdict(list)
         for index, (right, row) in enumerate(zip(judged.scores, rows, strict=True)):
             if right is not None:
@@ -36,6 +36,8 @@ class LengthGroup(BatchReward):
             lengths = [len(rows[index]["completion_ids"]) for index in group]
             shortest, longest = min(lengths), max(lengths)
             for index, length in zip(group, lengths, strict=True):
-                value = 0.5 - (length - shortest) / (longest - shortest) if longest > shortest else 0.0
+                value = (
+                    0.5 - (length - shortest) / (longest - shortest) if longest > shortest else 0.0
+                )
                 scores[index] = value if judged.scores[index] == 1.0 else min(0.0, value)
-        return Judged(scores, judged.timed_out, judged.failed)
+        return ScoredBatch(scores, judged.timed_out, judged.failed)

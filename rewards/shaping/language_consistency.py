@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from rewards.completion import parse
+from rewards.completion import parse_completion
 
 # The scripts that a language is written in, by the first word of Unicode's names of its letters.
 SCRIPTS = {
@@ -23,7 +23,9 @@ SCRIPTS = {
 }
 # A LaTeX command is no word; a Han character or a kana is one, because nothing separates them.
 _COMMAND = re.compile(r"\\[A-Za-z]+")
-_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W\d_\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+")
+_WORD = re.compile(
+    r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W\d_\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+"
+)
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,15 @@ class Language:
             raise ValueError(f"language is {self.language!r}; write one of {', '.join(SCRIPTS)}")
 
     def __call__(self, completion: str, **row: Any) -> float:
-        trace = parse(completion)
+        trace = parse_completion(completion)
         if trace is None:
             return 0.0
         words = _WORD.findall(_COMMAND.sub(" ", trace.think))
-        return sum(_script(word[0]) in SCRIPTS[self.language] for word in words) / len(words) if words else 1.0
+        return (
+            sum(_script(word[0]) in SCRIPTS[self.language] for word in words) / len(words)
+            if words
+            else 1.0
+        )
 
 
 @lru_cache(maxsize=4096)

@@ -23,7 +23,9 @@ class Overlong:
 
     def __post_init__(self) -> None:
         if not 0 < self.cache_tokens <= self.max_tokens:
-            raise ValueError(f"cache_tokens {self.cache_tokens} must be from 1 to max_tokens {self.max_tokens}")
+            raise ValueError(
+                f"cache_tokens {self.cache_tokens} must be from 1 to max_tokens {self.max_tokens}"
+            )
 
     def __call__(self, completion: str, completion_ids: Sequence[int], **row: Any) -> float:
         left = self.max_tokens - self.cache_tokens - len(completion_ids)

@@ -4,9 +4,11 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from rewards.completion import parse
+from rewards.completion import parse_completion
 
-_STEP = re.compile(r"^\s*(?:Step \d+|\d+[.)]\s|[-*]\s)|\b(?:First|Second|Third|Next|Then|Finally),", re.MULTILINE)
+_STEP = re.compile(
+    r"^\s*(?:Step \d+|\d+[.)]\s|[-*]\s)|\b(?:First|Second|Third|Next|Then|Finally),", re.MULTILINE
+)
 
 
 @dataclass(frozen=True)
@@ -27,5 +29,5 @@ class ReasoningSteps:
             raise ValueError(f"steps is {self.steps}; write 1 or more")
 
     def __call__(self, completion: str, **row: Any) -> float:
-        trace = parse(completion)
+        trace = parse_completion(completion)
         return min(1.0, len(_STEP.findall(trace.think)) / self.steps) if trace else 0.0

@@ -10,7 +10,7 @@ import argparse
 import ast
 import os
 import sys
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -18,20 +18,12 @@ from typing import Any
 import yaml
 from trl.scripts.utils import TrlParser
 
-from recipes.core.config.keys import UserError, check_key, is_secret, training_keys
+from recipes.core.config.keys import check_key, is_secret, training_keys
+from recipes.core.config.stage import RunArguments
+from recipes.core.config.yaml_files import read_yaml, recipe_name
+from recipes.core.errors import UserError
+from recipes.core.paths import ROOT
 from recipes.core.runtime.device import has_accelerator, sharding
-
-ROOT = Path(__file__).parents[3]
-
-
-@dataclass
-class StageArguments:
-    """Keys that every stage takes."""
-
-    output_dir: str | None = field(
-        default=None, metadata={"help": "Folder of the run; every stage leaves its artefact in it. Default: outputs/<recipe>."}
-    )
-    seed: int = field(default=42, metadata={"help": "Seed of everything random in the stage."})
 
 
 @dataclass(frozen=True)
@@ -64,7 +56,10 @@ class Config:
         parser.error = error  # type: ignore[method-assign,assignment]
         # argparse converts a default only if it is a string, and YAML reads 1e-6 as one but 2.5 as a number: as strings, all
         # numbers are checked against the type of their key.
-        values = {k: str(v) if isinstance(v, int | float) and not isinstance(v, bool) else v for k, v in self.values.items()}
+        values = {
+            k: str(v) if isinstance(v, int | float) and not isinstance(v, bool) else v
+            for k, v in self.values.items()
+        }
         parser.set_defaults_with_config(**values)
         try:
             namespace, _ = parser.parse_known_args(self.arguments)
@@ -76,7 +71,10 @@ class Config:
             taken = {key: value for key, value in vars(namespace).items() if key in names}
             try:
                 parsed.append(cls(**taken | {k: v for k, v in overrides.items() if k in names}))
-            except (ValueError, TypeError) as problem:  # TRL and transformers check combinations in __post_init__
+            except (
+                ValueError,
+                TypeError,
+            ) as problem:  # TRL and transformers check combinations in __post_init__
                 raise UserError(f"{self.source}: {' '.join(str(problem).split())}") from problem
         return parsed[0] if len(parsed) == 1 else tuple(parsed)
 
@@ -85,10 +83,14 @@ class Config:
         float32: most CPUs multiply bfloat16 a hundred times slower."""
         if not has_accelerator():
             # accelerate takes `use_cpu` to mean "without DeepSpeed"; naming the backend does as well.
-            cpu = {"bf16": False} | ({"ddp_backend": "gloo"} if sharding() == "DEEPSPEED" else {"use_cpu": True})
+            cpu = {"bf16": False} | (
+                {"ddp_backend": "gloo"} if sharding() == "DEEPSPEED" else {"use_cpu": True}
+            )
             overrides |= {key: value for key, value in cpu.items() if not self.given(key)}
         args = self.parse(cls, **overrides)
-        if getattr(args, "n_gpu", 1) > 1:  # one process is for one GPU; transformers would take all that it sees, by DataParallel
+        if (
+            getattr(args, "n_gpu", 1) > 1
+        ):  # one process is for one GPU; transformers would take all that it sees, by DataParallel
             args._n_gpu = 1
         if sharding() == "FSDP" and not has_accelerator():
             from accelerate.utils import DistributedType
@@ -97,7 +99,7 @@ class Config:
             args.distributed_state.distributed_type = DistributedType.MULTI_GPU
         return args
 
-    def output_dir(self, stage: StageArguments) -> Path:
+    def output_dir(self, stage: RunArguments) -> Path:
         """The run's folder: `output_dir` if given, else outputs/<recipe>."""
         return Path(stage.output_dir or Path("outputs") / self.recipe)
 
@@ -107,7 +109,7 @@ class Config:
 
     def command_line_keys(self) -> list[str]:
         """The keys that the command line sets."""
-        return [key for key in map(_key, self.arguments) if key]
+        return [key for key in map(_key_of_option, self.arguments) if key]
 
     def resolve(self, *instances: Any) -> dict[str, Any]:
         """Every key that the YAML or the command line sets, with its typed value. Secrets are left out."""
@@ -122,11 +124,18 @@ class Config:
     def print_and_exit(self, *instances: Any) -> None:
         """What `--print-config` does; nothing without it."""
         if self.print_config:
-            sys.stdout.write(yaml.safe_dump(self.resolve(*instances), sort_keys=False, allow_unicode=True))
+            sys.stdout.write(
+                yaml.safe_dump(self.resolve(*instances), sort_keys=False, allow_unicode=True)
+            )
             sys.exit(0)
 
 
-def load(stage: str, *dataclasses: type, training_arguments: str | None = None, argv: list[str] | None = None) -> Config:
+def load_config(
+    stage: str,
+    *dataclasses: type,
+    training_arguments: str | None = None,
+    argv: list[str] | None = None,
+) -> Config:
     """Reads `--config` and the command line of a stage and checks every key.
 
     Args:
@@ -134,7 +143,7 @@ def load(stage: str, *dataclasses: type, training_arguments: str | None = None, 
         dataclasses: what the stage's keys are, besides `training_arguments`.
         training_arguments: "GRPOConfig" or "SFTConfig" where the stage takes TRL's arguments too.
     """
-    config = read(stage, training_arguments=training_arguments, argv=argv)
+    config = read_config(stage, training_arguments=training_arguments, argv=argv)
     known = known_keys(*dataclasses, training_arguments=training_arguments)
     for key in config.values:
         check_key(key, known, config.source)
@@ -149,14 +158,16 @@ def known_keys(*dataclasses: type, training_arguments: str | None = None) -> set
     return known | training_keys(training_arguments) if training_arguments else known
 
 
-def read(stage: str, training_arguments: str | None = None, argv: list[str] | None = None) -> Config:
+def read_config(
+    stage: str, training_arguments: str | None = None, argv: list[str] | None = None
+) -> Config:
     """What `load` reads, its keys not yet checked."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if "-h" in arguments or "--help" in arguments:
-        _help(stage, training_arguments)
+        _print_help(stage, training_arguments)
     print_config = "--print-config" in arguments or "--print_config" in arguments
     arguments = [word for word in arguments if word not in ("--print-config", "--print_config")]
-    path = _take_config(arguments)
+    path = _take_config_option(arguments)
     values = read_yaml(path) if path else {}
     source = str(path) if path else "the command line"
     if arguments and not arguments[0].startswith("--"):
@@ -167,70 +178,34 @@ def read(stage: str, training_arguments: str | None = None, argv: list[str] | No
     return Config(source, values, arguments, recipe_name(path) if path else "run", print_config)
 
 
-def recipe_name(config: str | Path) -> str:
-    """The recipe that a YAML belongs to: the name of its folder."""
-    return Path(config).absolute().parent.name
-
-
-def parse_list(key: str, value: Any, source: str) -> list[Any]:
-    """The entries of a key that holds a list; on the command line it is YAML text. Raises `UserError` if it is no list."""
-    try:
-        entries = yaml.safe_load(value) if isinstance(value, str) else value
-    except yaml.YAMLError as error:
-        raise UserError(f"{source}: `{key}` is not valid YAML: {' '.join(str(error).split())}") from error
-    if entries is not None and not isinstance(entries, list):
-        raise UserError(f"{source}: `{key}` must be a list, is {entries!r}")
-    return entries or []
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The keys of a recipe's YAML over those of the file that it extends, and so within a mapping that both have. Paths in
-    `extends` start at the file."""
-    values = _read_mapping(path)
-    base = values.pop("extends", None)
-    if base is None:
-        return values
-    base_path = path.parent / base
-    base_values = _read_mapping(base_path)
-    if "extends" in base_values:
-        raise UserError(f"{base_path}: is extended by {path} and may not extend another file; one level is allowed")
-    both = {key for key, value in values.items() if isinstance(value, dict) and isinstance(base_values.get(key), dict)}
-    return base_values | values | {key: base_values[key] | values[key] for key in both}
-
-
-def _read_mapping(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(values, dict):
-        raise UserError(f"{path}: must hold `key: value` lines, holds {type(values).__name__}")
-    return values
-
-
-def _take_config(arguments: list[str]) -> Path | None:
+def _take_config_option(arguments: list[str]) -> Path | None:
     for index, word in enumerate(arguments):
         if word.startswith("--config="):
             del arguments[index]
             return Path(word.removeprefix("--config="))
         if word == "--config":
             if index + 1 == len(arguments):
-                raise UserError("the command line: --config needs the path of a YAML, such as recipes/arithmetic/grpo.yaml")
+                raise UserError(
+                    "the command line: --config needs the path of a YAML, such as recipes/arithmetic/grpo.yaml"
+                )
             path = Path(arguments[index + 1])
             del arguments[index : index + 2]
             return path
     return None
 
 
-def _key(word: str) -> str | None:
+def _key_of_option(word: str) -> str | None:
     return word[2:].split("=")[0].replace("-", "_") if word.startswith("--") else None
 
 
-def _help(stage: str, training_arguments: str | None) -> None:
-    script, defaults = ROOT / "recipes" / f"{stage}.py", ROOT / "recipes" / "defaults" / f"{stage}.yaml"
-    sys.stdout.write((ast.get_docstring(ast.parse(script.read_text(encoding="utf-8"))) or "") + "\n\n")
+def _print_help(stage: str, training_arguments: str | None) -> None:
+    script, defaults = (
+        ROOT / "recipes" / f"{stage}.py",
+        ROOT / "recipes" / "defaults" / f"{stage}.yaml",
+    )
+    sys.stdout.write(
+        (ast.get_docstring(ast.parse(script.read_text(encoding="utf-8"))) or "") + "\n\n"
+    )
     sys.stdout.write("Keys, as `key: value` in the YAML or `--key value`, with their defaults:\n\n")
     sys.stdout.write(defaults.read_text(encoding="utf-8"))
     if training_arguments:

@@ -6,8 +6,10 @@ import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
+from recipes.core.errors import UserError
+
 # Keys that TRL or transformers renamed or removed, and what to write today.
-RENAMED = {
+RENAMED_KEYS = {
     "torch_dtype": "write `dtype`",
     "max_seq_length": "write `max_length`",
     "overwrite_output_dir": "a run resumes by itself; write `resume_from_checkpoint: false` to start anew",
@@ -20,22 +22,32 @@ RENAMED = {
     "no_cuda": "write `use_cpu`",
     "tokenizer_name_or_path": "the tokenizer is read from `model_name_or_path`",
 }
+
+
 # Where TRL's training arguments are defined; read as text, because importing them costs seconds.
-_TRAINING_ARGUMENTS = {
-    "GRPOConfig": ("trl/trainer/grpo_config.py", "trl/trainer/base_config.py", "transformers/training_args.py"),
-    "DistillationConfig": ("trl/trainer/distillation_config.py", "trl/trainer/base_config.py", "transformers/training_args.py"),
-    "SFTConfig": ("trl/trainer/sft_config.py", "trl/trainer/base_config.py", "transformers/training_args.py"),
+_TRAINING_ARGUMENTS_FILES = {
+    "GRPOConfig": (
+        "trl/trainer/grpo_config.py",
+        "trl/trainer/base_config.py",
+        "transformers/training_args.py",
+    ),
+    "DistillationConfig": (
+        "trl/trainer/distillation_config.py",
+        "trl/trainer/base_config.py",
+        "transformers/training_args.py",
+    ),
+    "SFTConfig": (
+        "trl/trainer/sft_config.py",
+        "trl/trainer/base_config.py",
+        "transformers/training_args.py",
+    ),
 }
-
-
-class UserError(ValueError):
-    """Something the user can mend: the message names the file and the key, and says what is allowed."""
 
 
 def check_key(key: str, known: set[str], source: str) -> None:
     """Raises `UserError` if `key`, found in `source`, is not one of `known`."""
-    if key in RENAMED:  # first: TRL still takes some of them, with a warning that scrolls by
-        raise UserError(f"{source}: the key `{key}` is not used any more: {RENAMED[key]}")
+    if key in RENAMED_KEYS:  # first: TRL still takes some of them, with a warning that scrolls by
+        raise UserError(f"{source}: the key `{key}` is not used any more: {RENAMED_KEYS[key]}")
     if key in known or key == "env":
         return
     near = difflib.get_close_matches(key, known, n=1)
@@ -45,7 +57,7 @@ def check_key(key: str, known: set[str], source: str) -> None:
 
 def training_keys(cls: str) -> set[str]:
     """The keys of TRL's "GRPOConfig", "SFTConfig" or "DistillationConfig", without importing it."""
-    return {name for file in _TRAINING_ARGUMENTS[cls] for name in _field_names(file)}
+    return {name for file in _TRAINING_ARGUMENTS_FILES[cls] for name in _field_names(file)}
 
 
 def _field_names(file: str) -> Iterator[str]:
@@ -62,4 +74,6 @@ def _field_names(file: str) -> Iterator[str]:
 
 
 def is_secret(key: str) -> bool:
-    return key == "hub_token" or any(word in key.lower() for word in ("secret", "password", "api_key"))
+    return key == "hub_token" or any(
+        word in key.lower() for word in ("secret", "password", "api_key")
+    )

@@ -1,45 +1,73 @@
 """Which of a teacher's generations become targets? Rejection sampling by the one verdict, and then by what students suffer from."""
 
 import random
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from recipes.core.config.config import UserError
+from recipes.core.data.decontaminate import (
+    CONTAMINATION_NGRAM,
+    contamination_index,
+    normalize_words,
+    word_ngrams,
+)
+from recipes.core.errors import UserError
 from recipes.core.files import Row
 from rewards.shaping.language_consistency import Language
 from rewards.shaping.repetition import Repetition
 
-CHOICES = ("first", "shortest", "random", "diverse")
-_NGRAM, _DUPLICATE, _LANGUAGE_SHARE = 13, 0.8, 0.9
+NEAR_DUPLICATE = 0.8  # Jaccard similarity of word 5-grams from which a second trace is a copy
+MIN_LANGUAGE_SHARE = 0.9
+TRACE_CHOICES = ("first", "shortest", "random", "diverse")
 
 
 @dataclass
 class TraceArguments:
     """Keys that say which generations are kept."""
 
-    max_traces: int | None = field(default=None, metadata={"help": "At most so many traces a question."})
-    trace_choice: str = field(default="first", metadata={"help": f"Which ones: {', '.join(CHOICES)}."})
-    max_trace_tokens: int | None = field(default=None, metadata={"help": "Leave out longer ones; small students want short ones."})
-    short_share: float | None = field(
-        default=None, metadata={"help": "Share of the shorter half among the traces: a mix for small students, such as 0.8."}
+    max_traces: int | None = field(
+        default=None, metadata={"help": "At most so many traces a question."}
     )
-    max_repetition: float = field(default=0.5, metadata={"help": "Leave out traces that repeat more than this share of 4-grams."})
-    trace_language: str | None = field(default=None, metadata={"help": "Leave out traces in other languages, such as `en`."})
-    decontaminate: bool = field(default=True, metadata={"help": "Leave out questions that are in the held-out split, too."})
+    trace_choice: str = field(
+        default="first", metadata={"help": f"Which ones: {', '.join(TRACE_CHOICES)}."}
+    )
+    max_trace_tokens: int | None = field(
+        default=None, metadata={"help": "Leave out longer ones; small students want short ones."}
+    )
+    short_share: float | None = field(
+        default=None,
+        metadata={
+            "help": "Share of the shorter half among the traces: a mix for small students, such as 0.8."
+        },
+    )
+    max_repetition: float = field(
+        default=0.5,
+        metadata={"help": "Leave out traces that repeat more than this share of 4-grams."},
+    )
+    trace_language: str | None = field(
+        default=None, metadata={"help": "Leave out traces in other languages, such as `en`."}
+    )
+    decontaminate: bool = field(
+        default=True, metadata={"help": "Leave out questions that are in the held-out split, too."}
+    )
 
     def __post_init__(self) -> None:
-        if self.trace_choice not in CHOICES:
-            raise ValueError(f"trace_choice is {self.trace_choice!r}; write one of {', '.join(CHOICES)}")
+        if self.trace_choice not in TRACE_CHOICES:
+            raise ValueError(
+                f"trace_choice is {self.trace_choice!r}; write one of {', '.join(TRACE_CHOICES)}"
+            )
         if self.max_traces is not None and self.max_traces < 1:
             raise ValueError(f"max_traces is {self.max_traces}; write 1 or more, or null for all")
         if self.short_share is not None and not 0 <= self.short_share <= 1:
-            raise ValueError(f"short_share is {self.short_share}; write a share from 0 to 1, or null for all traces")
+            raise ValueError(
+                f"short_share is {self.short_share}; write a share from 0 to 1, or null for all traces"
+            )
 
 
-def select(rows: Sequence[Row], args: TraceArguments, held_out: Iterable[str], seed: int) -> tuple[list[Row], dict[str, int]]:
+def select_traces(
+    rows: Sequence[Row], args: TraceArguments, held_out: Iterable[str], seed: int
+) -> tuple[list[Row], dict[str, int]]:
     """The generations to learn from, in their order, and how many passed each step.
 
     Args:
@@ -47,35 +75,55 @@ def select(rows: Sequence[Row], args: TraceArguments, held_out: Iterable[str], s
         held_out: questions that no trace may answer: neither the same text nor thirteen words in a row (as GPT-3 was
             decontaminated, arXiv 2005.14165, appendix C).
     """
-    repetition, language = Repetition(), Language(args.trace_language) if args.trace_language else None
+    repetition, language = (
+        Repetition(),
+        Language(args.trace_language) if args.trace_language else None,
+    )
     steps = {
         "finished": lambda row: row["finished"],
         "right": lambda row: row["verdict"] == 1.0,
         "well_formed": lambda row: row["format"] == 1.0,
-        "short_enough": lambda row: args.max_trace_tokens is None or row["tokens"] <= args.max_trace_tokens,
+        "short_enough": lambda row: (
+            args.max_trace_tokens is None or row["tokens"] <= args.max_trace_tokens
+        ),
         "not_repetitive": lambda row: -repetition(row["completion"]) <= args.max_repetition,
-        "in_language": lambda row: language is None or language(row["completion"]) >= _LANGUAGE_SHARE,
+        "in_language": lambda row: (
+            language is None or language(row["completion"]) >= MIN_LANGUAGE_SHARE
+        ),
     }
     left, funnel = list(rows), {"generated": len(rows)}
     for name, passes in steps.items():
         left = [row for row in left if passes(row)]
         funnel[name] = len(left)
-    texts, ngrams = _contamination(held_out)
-    left = [row for row in left if _normal(row["question"]) not in texts and not _ngrams(row["question"], _NGRAM) & ngrams]
+    texts, ngrams = contamination_index(held_out)
+    left = [
+        row
+        for row in left
+        if normalize_words(row["question"]) not in texts
+        and not word_ngrams(row["question"], CONTAMINATION_NGRAM) & ngrams
+    ]
     funnel["not_held_out"] = len(left)
     questions: dict[str, list[Row]] = defaultdict(list)
     for row in left:
         questions[row["key"]].append(row)
-    unique = {key: _unique(samples) for key, samples in questions.items()}
+    unique = {key: _drop_near_duplicates(samples) for key, samples in questions.items()}
     funnel["unique"] = sum(map(len, unique.values()))
-    chosen = [row for key, samples in unique.items() for row in _choose(samples, args, random.Random(f"{seed} {key}"))]
+    chosen = [
+        row
+        for key, samples in unique.items()
+        for row in _choose_samples(samples, args, random.Random(f"{seed} {key}"))
+    ]
     funnel["chosen"] = len(chosen)
-    mixed = chosen if args.short_share is None else _mix(chosen, args.short_share, random.Random(seed))
+    mixed = (
+        chosen
+        if args.short_share is None
+        else _mix_lengths(chosen, args.short_share, random.Random(seed))
+    )
     funnel["kept"] = len(mixed)
     return mixed, funnel
 
 
-def check(file: Any, funnel: dict[str, int]) -> None:
+def require_traces(file: Any, funnel: dict[str, int]) -> None:
     """Raises `UserError` if nothing is kept, saying where it was lost."""
     if not funnel["kept"]:
         steps = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in funnel.items())
@@ -85,7 +133,7 @@ def check(file: Any, funnel: dict[str, int]) -> None:
         )
 
 
-def _choose(samples: list[Row], args: TraceArguments, rng: random.Random) -> list[Row]:
+def _choose_samples(samples: list[Row], args: TraceArguments, rng: random.Random) -> list[Row]:
     most = args.max_traces or len(samples)
     if most >= len(samples):
         return samples
@@ -98,49 +146,44 @@ def _choose(samples: list[Row], args: TraceArguments, rng: random.Random) -> lis
             chosen = [samples[0]]
             while len(chosen) < most:
                 rest = [row for row in samples if not any(row is other for other in chosen)]
-                chosen.append(min(rest, key=lambda row: max(_likeness(row, other) for other in chosen)))
+                chosen.append(
+                    min(rest, key=lambda row: max(_similarity(row, other) for other in chosen))
+                )
             return chosen
     return samples[:most]
 
 
-def _mix(rows: list[Row], short_share: float, rng: random.Random) -> list[Row]:
+def _mix_lengths(rows: list[Row], short_share: float, rng: random.Random) -> list[Row]:
     """As many rows as can be, `short_share` of them no longer than the median. Small students learn more from mostly short traces
     with some long ones than from either alone (arXiv 2502.12143, which takes four to one)."""
     if not rows:
         return rows
     median = sorted(row["tokens"] for row in rows)[(len(rows) - 1) // 2]
-    halves = [[i for i, row in enumerate(rows) if (row["tokens"] <= median) == short] for short in (True, False)]
+    halves = [
+        [i for i, row in enumerate(rows) if (row["tokens"] <= median) == short]
+        for short in (True, False)
+    ]
     shares = (short_share, 1 - short_share)
     total = min(len(half) / share for half, share in zip(halves, shares, strict=True) if share)
-    places = sorted(i for half, share in zip(halves, shares, strict=True) for i in rng.sample(half, round(total * share)))
+    places = sorted(
+        i
+        for half, share in zip(halves, shares, strict=True)
+        for i in rng.sample(half, round(total * share))
+    )
     return [rows[i] for i in places]
 
 
-def _unique(samples: list[Row]) -> list[Row]:
+def _drop_near_duplicates(samples: list[Row]) -> list[Row]:
     unique: list[Row] = []
     for row in samples:
-        if all(_likeness(row, other) < _DUPLICATE for other in unique):
+        if all(_similarity(row, other) < NEAR_DUPLICATE for other in unique):
             unique.append(row)
     return unique
 
 
-def _likeness(a: Row, b: Row) -> float:
+def _similarity(a: Row, b: Row) -> float:
     """The Jaccard similarity of two completions' word 5-grams (of their whole texts, where they are shorter)."""
-    if _normal(a["completion"]) == _normal(b["completion"]):
+    if normalize_words(a["completion"]) == normalize_words(b["completion"]):
         return 1.0
-    first, second = _ngrams(a["completion"], 5), _ngrams(b["completion"], 5)
+    first, second = word_ngrams(a["completion"], 5), word_ngrams(b["completion"], 5)
     return len(first & second) / len(first | second) if first and second else 0.0
-
-
-def _contamination(questions: Iterable[str]) -> tuple[set[str], set[str]]:
-    listed = list(questions)
-    return {_normal(text) for text in listed}, {ngram for text in listed for ngram in _ngrams(text, _NGRAM)}
-
-
-def _ngrams(text: str, n: int) -> set[str]:
-    words = _normal(text).split()
-    return {" ".join(words[start : start + n]) for start in range(len(words) - n + 1)}
-
-
-def _normal(text: str) -> str:
-    return " ".join(re.sub(r"[^\w+\-*/=<>.]", " ", text.lower()).split())

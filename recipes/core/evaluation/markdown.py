@@ -1,58 +1,21 @@
 """What is measured, as Markdown tables."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
-
-from recipes.core.generation.sampling import SamplingArguments
 
 
-def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table; every line ends with a line break."""
     lines = [header, ["---"] * len(header), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def share(value: float | None) -> str:
+def format_fraction(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def interval(bounds: Sequence[float]) -> str:
+def format_interval(bounds: Sequence[float]) -> str:
     return f"{bounds[0]:.3f} to {bounds[1]:.3f}"
 
 
-def millions(parameters: int | None) -> str:
+def format_parameters(parameters: int | None) -> str:
     return "-" if parameters is None else f"{parameters / 1e6:.3g} M"
-
-
-def of_scores(
-    sets: dict[str, dict[str, dict[str, Any]]],
-    speeds: dict[str, dict[str, float]],
-    compared: dict[str, dict[str, Any]],
-    sampling: SamplingArguments,
-) -> str:
-    """What `evaluate` shows: the scores on the held-out questions, the accuracy on other sets beside them, and what is said about
-    pairs of models."""
-    held_out, others = sets["held_out"], {name: models for name, models in sets.items() if name != "held_out"}
-    greedy = any("greedy_accuracy" in values for values in held_out.values())
-    header = ["model", "parameters", "accuracy", "95 % interval", "lenient", *(["greedy"] if greedy else []), *others]
-    header += ["format", "given format", "length", "cut off", "tokens/s", "questions", "samples"]
-    rows = [
-        [name, millions(s["parameters"]), share(s["accuracy"]), interval(s["ci95"]), share(s["lenient_accuracy"])]
-        + ([share(s.get("greedy_accuracy"))] if greedy else [])
-        + [share(models[name]["accuracy"]) for models in others.values()]
-        + [share(s["format"]), share(s["accuracy_given_format"]), f"{s['mean_length']:.1f}", share(s["cut_off"])]
-        + [f"{speeds[name]['tokens_per_second']:.0f}" if speeds[name] else "-", str(s["n"]), str(s["samples"])]
-        for name, s in held_out.items()
-    ]
-    text = (
-        f"Held-out, {sampling.num_generations} sample(s) a question, temperature {sampling.temperature:g}, top_p "
-        f"{sampling.top_p:g}, at most {sampling.max_completion_length} tokens.\n\n{markdown(header, rows)}\n"
-    )
-    for name, s in held_out.items():
-        if s["majority"] is not None:
-            at = ", ".join(f"pass@{k} {value:.3f}" for k, value in s["pass_at"].items())
-            text += f"{name}: {at}, majority of {sampling.num_generations} {s['majority']:.3f}\n"
-    for pair, test in compared.items():
-        low, high = test["ci95"]
-        text += f"{pair}: {test['difference']:+.3f} ({low:+.3f} to {high:+.3f}), p = {test['p']:.2g}\n"
-    return text

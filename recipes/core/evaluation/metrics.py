@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from recipes.core.config.config import UserError
+from recipes.core.errors import UserError
 from recipes.core.files import Row
-from rewards.answers.normalize import normal
-from rewards.completion import parse
+from rewards.answers.normalize import normalize
+from rewards.completion import parse_completion
 
 RESAMPLES = 10_000
 
 
-def summary(rows: Sequence[Row], seed: int = 0) -> dict[str, Any]:
+def summarize_scores(rows: Sequence[Row], seed: int = 0) -> dict[str, Any]:
     """The scores of one model's completions, all as shares of 1.
 
     Args:
@@ -33,24 +33,40 @@ def summary(rows: Sequence[Row], seed: int = 0) -> dict[str, Any]:
     """
     judged = [row for row in rows if row["verdict"] is not None]
     if not rows:
-        raise UserError("no completion came back, so there is nothing to score; look at the endpoint, and start again")
+        raise UserError(
+            "no completion came back, so there is nothing to score; look at the endpoint, and start again"
+        )
     if not judged:
-        raise UserError("the verdict cannot judge any of the gold answers; look at `answer_pattern` and `verdict`")
-    questions = by_question(judged)
+        raise UserError(
+            "the verdict cannot judge any of the gold answers; look at `answer_pattern` and `verdict`"
+        )
+    questions = group_by_question(judged)
     well_formed = [row for row in judged if row["format"] == 1.0]
     per_question = question_accuracy(judged)
     most = min(len(samples) for samples in questions.values())
     ks = [2**power for power in range(most.bit_length()) if 2**power <= most]
     return {
         "accuracy": _mean(list(per_question.values())),
-        "ci95": list(bootstrap(list(per_question.values()), seed)),
-        "lenient_accuracy": _mean([_mean([row["lenient"] == 1.0 for row in samples]) for samples in questions.values()]),
+        "ci95": list(bootstrap_interval(list(per_question.values()), seed)),
+        "lenient_accuracy": _mean(
+            [_mean([row["lenient"] == 1.0 for row in samples]) for samples in questions.values()]
+        ),
         "format": len(well_formed) / len(judged),
-        "accuracy_given_format": _mean([row["verdict"] == 1.0 for row in well_formed]) if well_formed else None,
+        "accuracy_given_format": _mean([row["verdict"] == 1.0 for row in well_formed])
+        if well_formed
+        else None,
         "pass_at": {
-            str(k): _mean([pass_at_k(len(s), sum(row["verdict"] == 1.0 for row in s), k) for s in questions.values()]) for k in ks
+            str(k): _mean(
+                [
+                    pass_at_k(len(s), sum(row["verdict"] == 1.0 for row in s), k)
+                    for s in questions.values()
+                ]
+            )
+            for k in ks
         },
-        "majority": _mean([majority(samples) for samples in questions.values()]) if most > 1 else None,
+        "majority": _mean([majority_vote(samples) for samples in questions.values()])
+        if most > 1
+        else None,
         "mean_length": _mean([row["tokens"] for row in judged]),
         "cut_off": _mean([not row["finished"] for row in judged]),
         "n": len(questions),
@@ -59,7 +75,7 @@ def summary(rows: Sequence[Row], seed: int = 0) -> dict[str, Any]:
     }
 
 
-def by_question(rows: Sequence[Row]) -> dict[str, list[Row]]:
+def group_by_question(rows: Sequence[Row]) -> dict[str, list[Row]]:
     questions: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         questions[row["key"]].append(row)
@@ -68,8 +84,10 @@ def by_question(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 def question_accuracy(rows: Sequence[Row]) -> dict[str, float]:
     """The share of right samples of each question."""
-    judged = by_question([row for row in rows if row["verdict"] is not None])
-    return {key: _mean([row["verdict"] == 1.0 for row in samples]) for key, samples in judged.items()}
+    judged = group_by_question([row for row in rows if row["verdict"] is not None])
+    return {
+        key: _mean([row["verdict"] == 1.0 for row in samples]) for key, samples in judged.items()
+    }
 
 
 def pass_at_k(n: int, right: int, k: int) -> float:
@@ -77,22 +95,22 @@ def pass_at_k(n: int, right: int, k: int) -> float:
     return 1.0 - math.comb(n - right, k) / math.comb(n, k)
 
 
-def majority(samples: Sequence[Row]) -> float:
+def majority_vote(samples: Sequence[Row]) -> float:
     """Whether the most frequent answer of the well-formed samples is right; the first drawn wins a tie."""
-    traces = [(trace, row) for row in samples if (trace := parse(row["completion"]))]
+    traces = [(trace, row) for row in samples if (trace := parse_completion(row["completion"]))]
     if not traces:
         return 0.0
-    answers = [normal(trace.answer) for trace, _ in traces]
+    answers = [normalize(trace.answer) for trace, _ in traces]
     (most, _), *_ = Counter(answers).most_common(1)
     return float(traces[answers.index(most)][1]["verdict"] == 1.0)
 
 
-def bootstrap(values: Sequence[float], seed: int) -> tuple[float, float]:
+def bootstrap_interval(values: Sequence[float], seed: int) -> tuple[float, float]:
     """The 95 % interval of the mean: percentiles of the means of 10,000 resamples of the questions."""
     return _interval(_resampled_means(np.asarray(values, dtype=float), seed))
 
 
-def paired(first: dict[str, float], second: dict[str, float], seed: int) -> dict[str, Any]:
+def compare_paired(first: dict[str, float], second: dict[str, float], seed: int) -> dict[str, Any]:
     """Whether two models differ on the questions that both answered.
 
     Returns `difference` (second minus first), its bootstrap `ci95` over questions, `p` (two-sided sign-flip test: how often a
@@ -102,7 +120,9 @@ def paired(first: dict[str, float], second: dict[str, float], seed: int) -> dict
     differences = np.asarray([second[key] - first[key] for key in keys])
     observed = abs(differences.mean())
     rng = np.random.default_rng(seed)
-    flipped = np.asarray([abs((differences * rng.choice((-1, 1), len(keys))).mean()) for _ in range(RESAMPLES)])
+    flipped = np.asarray(
+        [abs((differences * rng.choice((-1, 1), len(keys))).mean()) for _ in range(RESAMPLES)]
+    )
     p = (1 + int((flipped >= observed - 1e-12).sum())) / (1 + RESAMPLES)
     interval = _interval(_resampled_means(differences, seed))
     return {"difference": float(differences.mean()), "ci95": list(interval), "p": p, "n": len(keys)}
@@ -110,7 +130,9 @@ def paired(first: dict[str, float], second: dict[str, float], seed: int) -> dict
 
 def _resampled_means(values: "np.ndarray[Any, Any]", seed: int) -> "np.ndarray[Any, Any]":
     rng = np.random.default_rng(seed)
-    return np.asarray([values[rng.integers(0, len(values), len(values))].mean() for _ in range(RESAMPLES)])
+    return np.asarray(
+        [values[rng.integers(0, len(values), len(values))].mean() for _ in range(RESAMPLES)]
+    )
 
 
 def _interval(means: "np.ndarray[Any, Any]") -> tuple[float, float]:

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import rewards
-from recipes.core import files as jsonl
-from recipes.core.files import Row
-from recipes.core.generation.samplers import Teacher
+from recipes.core.files import Row, append_jsonl, read_jsonl, replace_jsonl
+from recipes.core.generation.samplers import Sampler
 from recipes.core.generation.sampling import SamplingArguments, batches
-from recipes.core.runtime import watchdog as watch
 from recipes.core.runtime.device import process_state
+from recipes.core.runtime.watchdog import report_activity
+from rewards import Reward, score_completions
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -22,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Drawing:
+class SamplingJob:
     """Which completions are wanted, and where.
 
     Attributes:
@@ -36,13 +35,15 @@ class Drawing:
     questions: "Dataset"
     keys: Sequence[str]
     sampling: SamplingArguments
-    judges: dict[str, rewards.Reward]
+    judges: dict[str, Reward]
     file: Path
     seed: int
     batch_size: int
 
 
-def draw(teacher: Teacher, wanted: Drawing, label: str) -> tuple[list[Row], dict[str, float]]:
+def collect_samples(
+    teacher: Sampler, wanted: SamplingJob, label: str
+) -> tuple[list[Row], dict[str, float]]:
     """Appends to the file every judged completion that it lacks, and sorts it at the end. Each process draws its share of the
     batches. What the teacher fails to answer is counted, and left for the next start.
 
@@ -57,7 +58,7 @@ def draw(teacher: Teacher, wanted: Drawing, label: str) -> tuple[list[Row], dict
     from tqdm import tqdm
 
     state, n = process_state(), wanted.sampling.num_generations
-    done = {(row["key"], row["sample"]) for row in jsonl.read(wanted.file)}
+    done = {(row["key"], row["sample"]) for row in read_jsonl(wanted.file)}
     state.wait_for_everyone()  # until all have read it
     # Prompts of about one length need little padding; the longest come first, so that what does not fit shows at once.
     lengths = [len(str(prompt)) for prompt in wanted.questions["prompt"]]
@@ -65,40 +66,61 @@ def draw(teacher: Teacher, wanted: Drawing, label: str) -> tuple[list[Row], dict
     todo = []
     for number, batch in enumerate(batches(len(order), max(1, wanted.batch_size // n))):
         samples = [(order[place], sample) for place in batch for sample in range(n)]
-        missing = [(index, sample) for index, sample in samples if (wanted.keys[index], sample) not in done]
+        missing = [
+            (index, sample) for index, sample in samples if (wanted.keys[index], sample) not in done
+        ]
         if missing and number % state.num_processes == state.process_index:
             todo.append((number, samples if teacher.whole_batches else missing))
     tokens, right, drawn, failed, started = 0, 0, 0, 0, time.perf_counter()
     with tqdm(todo, desc=label, unit="batch", disable=not state.is_main_process) as progress:
         for number, samples in progress:
-            watch.did(f"drawing and judging batch {number}")
-            rows = [wanted.questions[index] | {"key": wanted.keys[index], "sample": sample} for index, sample in samples]
+            report_activity(f"drawing and judging batch {number}")
+            rows = [
+                wanted.questions[index] | {"key": wanted.keys[index], "sample": sample}
+                for index, sample in samples
+            ]
             completions = teacher.answer(rows, wanted.sampling, wanted.seed * 1_000_003 + number)
-            pairs = [(row, completion) for row, completion in zip(rows, completions, strict=True) if completion]
+            pairs = [
+                (row, completion)
+                for row, completion in zip(rows, completions, strict=True)
+                if completion
+            ]
             answered = [
                 {key: row[key] for key in ("key", "sample", "question", "answer", "prompt")}
-                | {"completion": completion.text.strip(), "tokens": completion.tokens, "finished": completion.finished}
+                | {
+                    "completion": completion.text.strip(),
+                    "tokens": completion.tokens,
+                    "finished": completion.finished,
+                }
                 for row, completion in pairs
             ]
-            judge(answered, [row for row, _ in pairs], wanted.judges)
-            jsonl.append(wanted.file, [row for row in answered if (row["key"], row["sample"]) not in done])
+            score_samples(answered, [row for row, _ in pairs], wanted.judges)
+            append_jsonl(
+                wanted.file, [row for row in answered if (row["key"], row["sample"]) not in done]
+            )
             tokens += sum(row["tokens"] for row in answered)
             drawn, failed = drawn + len(answered), failed + len(rows) - len(answered)
             right += sum(row["verdict"] == 1.0 for row in answered)
             speed = tokens / (time.perf_counter() - started)
-            progress.set_postfix_str(f"{tokens} tokens, {speed:.0f}/s, {right / max(1, drawn):.1%} right")
+            progress.set_postfix_str(
+                f"{tokens} tokens, {speed:.0f}/s, {right / max(1, drawn):.1%} right"
+            )
     seconds = time.perf_counter() - started
     if failed:
-        logger.warning("%d of %d requests failed and are left out; start again to ask again", failed, failed + drawn)
-    watch.did("waiting until all have drawn")
+        logger.warning(
+            "%d of %d requests failed and are left out; start again to ask again",
+            failed,
+            failed + drawn,
+        )
+    report_activity("waiting until all have drawn")
     state.wait_for_everyone()
     place = {key: index for index, key in enumerate(wanted.keys)}
     # A killed launcher can leave processes behind that go on drawing: what is there twice is the same, and stays once.
-    rows_by_key = {(place[row["key"]], row["sample"]): row for row in jsonl.read(wanted.file)}
+    rows_by_key = {(place[row["key"]], row["sample"]): row for row in read_jsonl(wanted.file)}
     ordered = [rows_by_key[key] for key in sorted(rows_by_key)]
     state.wait_for_everyone()  # until all have read it
     if state.is_main_process:
-        jsonl.replace(wanted.file, ordered)
+        replace_jsonl(wanted.file, ordered)
     if not drawn:
         return ordered, {}
     return ordered, {
@@ -109,9 +131,11 @@ def draw(teacher: Teacher, wanted: Drawing, label: str) -> tuple[list[Row], dict
     }
 
 
-def judge(answered: list[Row], columns: Sequence[Row], judges: dict[str, rewards.Reward]) -> None:
+def score_samples(answered: list[Row], columns: Sequence[Row], judges: dict[str, Reward]) -> None:
     """Adds to each row a score (or `None`) under the name of each judge, which sees the columns of the question, too."""
     for name, reward in judges.items():
-        scores = rewards.score(reward, name, [row["completion"] for row in answered], columns).scores
+        scores = score_completions(
+            reward, name, [row["completion"] for row in answered], columns
+        ).scores
         for row, value in zip(answered, scores, strict=True):
             row[name] = value

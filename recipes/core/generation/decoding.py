@@ -13,7 +13,7 @@ _LOOK_EVERY = 4  # steps between looks at who has ended: each costs a GPU a sync
 _WORTH_LEAVING = 0.9  # the cache is copied when no more than this share of the rows is left
 
 
-def leaving(
+def decode_with_shrinking_batch(
     model: Any,
     input_ids: "torch.Tensor",
     logits_processor: Any,
@@ -36,14 +36,20 @@ def leaving(
     outputs = model._prefill(input_ids, generation_config, model_kwargs)
     model_kwargs = model._update_model_kwargs_for_generation(outputs, model_kwargs)
     here = torch.arange(len(input_ids), device=input_ids.device).repeat_interleave(samples)
-    input_ids, model_kwargs = _take(input_ids, model_kwargs, here)
+    input_ids, model_kwargs = _select_rows(input_ids, model_kwargs, here)
     logits = outputs.logits[here, -1]
-    here = torch.arange(len(input_ids), device=input_ids.device)  # which completion each row of the batch is
+    here = torch.arange(
+        len(input_ids), device=input_ids.device
+    )  # which completion each row of the batch is
     sequences = input_ids.new_full((len(input_ids), stopping_criteria.max_length), int(pad))
     ended = torch.zeros_like(here, dtype=torch.bool)
     while True:
         scores = logits_processor(input_ids, logits.float())
-        tokens = torch.multinomial(scores.softmax(-1), 1).squeeze(1) if generation_config.do_sample else scores.argmax(-1)
+        tokens = (
+            torch.multinomial(scores.softmax(-1), 1).squeeze(1)
+            if generation_config.do_sample
+            else scores.argmax(-1)
+        )
         input_ids = torch.cat([input_ids, torch.where(ended, pad, tokens)[:, None]], dim=-1)
         ended |= stopping_criteria(input_ids, None)
         length = input_ids.shape[1]
@@ -55,19 +61,24 @@ def leaving(
                 if last or not len(left):
                     return sequences
                 here, ended = here[left], ended[left]
-                input_ids, model_kwargs = _take(input_ids, model_kwargs, left)
-        inputs = model.prepare_inputs_for_generation(input_ids, next_sequence_length=1, **model_kwargs)
+                input_ids, model_kwargs = _select_rows(input_ids, model_kwargs, left)
+        inputs = model.prepare_inputs_for_generation(
+            input_ids, next_sequence_length=1, **model_kwargs
+        )
         outputs = model(**inputs, return_dict=True)
         model_kwargs = model._update_model_kwargs_for_generation(outputs, model_kwargs)
         logits = outputs.logits[:, -1]
 
 
-def _take(ids: "torch.Tensor", model_kwargs: dict[str, Any], rows: "torch.Tensor") -> tuple["torch.Tensor", dict[str, Any]]:
+def _select_rows(
+    ids: "torch.Tensor", model_kwargs: dict[str, Any], rows: "torch.Tensor"
+) -> tuple["torch.Tensor", dict[str, Any]]:
     """The given rows of the token ids, of the cache (which knows that from beam search) and of everything that goes with them."""
     import torch
 
     model_kwargs["past_key_values"].reorder_cache(rows)
     taken = {  # masks and position ids are (..., rows, tokens)
-        key: value.index_select(-2, rows) if isinstance(value, torch.Tensor) else value for key, value in model_kwargs.items()
+        key: value.index_select(-2, rows) if isinstance(value, torch.Tensor) else value
+        for key, value in model_kwargs.items()
     }
     return ids[rows], taken

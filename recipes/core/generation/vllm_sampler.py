@@ -7,23 +7,23 @@ import tempfile
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from recipes.core.config.config import UserError
+from recipes.core.errors import UserError
 from recipes.core.files import Row
 from recipes.core.generation.sampling import Completion, SamplingArguments
-from recipes.core.models import loading as models
-from recipes.core.prompts.tokenizer import completion_prefix, render
+from recipes.core.models.loading import adapter_base, load_model, weight_dtype
+from recipes.core.prompts.messages import prefilled_text, render_prompt
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
     from trl import ModelConfig
     from vllm import LLM
 
-    from recipes.core.generation.samplers import TeacherArguments
+    from recipes.core.generation.samplers import SamplerArguments
 
 logger = logging.getLogger(__name__)
 
 
-class VllmTeacher:
+class VLLMSampler:
     """A folder with full weights, a folder with a LoRA adapter, or a hub id, in vLLM's offline engine.
 
     Every sample has a seed of its own, made of the batch's seed, the question and the sample's number: it does not depend on what
@@ -34,7 +34,11 @@ class VllmTeacher:
     whole_batches = False
 
     def __init__(
-        self, name: str, model_args: "ModelConfig", tokenizer: "PreTrainedTokenizerBase", args: "TeacherArguments"
+        self,
+        name: str,
+        model_args: "ModelConfig",
+        tokenizer: "PreTrainedTokenizerBase",
+        args: "SamplerArguments",
     ) -> None:
         self.tokenizer = tokenizer
         # With the engine in this process, its schedule, and with it the rounding, is the same in every run.
@@ -42,14 +46,21 @@ class VllmTeacher:
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
         logger.info("vLLM loads %s; VLLM_LOGGING_LEVEL=INFO says more", name)
         with tempfile.TemporaryDirectory() as folder:  # needed until the weights are in memory
-            path = merge(name, model_args, folder) if models.adapter_base(name) else name
-            self.llm = load(path, model_args, args)
+            path = merge_adapter(name, model_args, folder) if adapter_base(name) else name
+            self.llm = load_engine(path, model_args, args)
 
-    def answer(self, rows: Sequence[Row], args: SamplingArguments, seed: int) -> list[Completion | None]:
+    def answer(
+        self, rows: Sequence[Row], args: SamplingArguments, seed: int
+    ) -> list[Completion | None]:
         from vllm import SamplingParams
 
         # Tokens go in and tokens come out, so that text is made and read in one place: by the project's tokenizer.
-        prompts = [self.tokenizer(render(self.tokenizer, row["prompt"]), add_special_tokens=False)["input_ids"] for row in rows]
+        prompts = [
+            self.tokenizer(render_prompt(self.tokenizer, row["prompt"]), add_special_tokens=False)[
+                "input_ids"
+            ]
+            for row in rows
+        ]
         limit, longest = self.llm.llm_engine.model_config.max_model_len, max(map(len, prompts))
         if longest + args.max_completion_length > limit:
             raise UserError(
@@ -61,12 +72,16 @@ class VllmTeacher:
             "top_p": args.top_p,
             "top_k": args.top_k,
             "max_tokens": args.max_completion_length,
-            "stop_token_ids": [self.tokenizer.eos_token_id],  # vLLM adds those of the model's generation_config.json
+            "stop_token_ids": [
+                self.tokenizer.eos_token_id
+            ],  # vLLM adds those of the model's generation_config.json
             "detokenize": False,
         }
         params = [SamplingParams(**settings, seed=_seed(seed, row)) for row in rows]
-        drawn = self.llm.generate([{"prompt_token_ids": ids} for ids in prompts], params, use_tqdm=False)
-        prefix = completion_prefix(self.tokenizer)
+        drawn = self.llm.generate(
+            [{"prompt_token_ids": ids} for ids in prompts], params, use_tqdm=False
+        )
+        prefix = prefilled_text(self.tokenizer)
         return [self._completion(prefix, request.outputs[0]) for request in drawn]
 
     def _completion(self, prefix: str, output: Any) -> Completion:
@@ -74,7 +89,7 @@ class VllmTeacher:
         return Completion(prefix + text, len(output.token_ids), output.finish_reason == "stop")
 
 
-def merge(name: str, model_args: "ModelConfig", folder: str) -> str:
+def merge_adapter(name: str, model_args: "ModelConfig", folder: str) -> str:
     """Writes the adapter `name`, merged into its base, to `folder`, and returns that.
 
     vLLM can apply an adapter itself, but only of the ranks and kinds that it knows, and at three matrix products a layer. Merged as
@@ -82,17 +97,19 @@ def merge(name: str, model_args: "ModelConfig", folder: str) -> str:
     """
     from accelerate.utils.memory import clear_device_cache
 
-    model = models.load_model(name, model_args)
+    model = load_model(name, model_args)
     model.save_pretrained(folder)
     del model
-    clear_device_cache(garbage_collection=True)  # vLLM takes its share of what is free when it starts
+    clear_device_cache(
+        garbage_collection=True
+    )  # vLLM takes its share of what is free when it starts
     return folder
 
 
-def load(path: str, model_args: "ModelConfig", args: "TeacherArguments") -> "LLM":
+def load_engine(path: str, model_args: "ModelConfig", args: "SamplerArguments") -> "LLM":
     from vllm import LLM
 
-    dtype: Any = models.dtype_of(model_args)  # a plain string to us
+    dtype: Any = weight_dtype(model_args)  # a plain string to us
     try:
         return LLM(
             path,
@@ -104,8 +121,12 @@ def load(path: str, model_args: "ModelConfig", args: "TeacherArguments") -> "LLM
             max_model_len=args.vllm_max_model_length,
         )
     except (OSError, ValueError) as error:
-        raise UserError(f"teacher: vllm cannot load the model: {' '.join(str(error).split())[:400]}") from error
+        raise UserError(
+            f"teacher: vllm cannot load the model: {' '.join(str(error).split())[:400]}"
+        ) from error
 
 
 def _seed(seed: int, row: Row) -> int:
-    return int.from_bytes(hashlib.sha256(f"{seed} {row['key']} {row['sample']}".encode()).digest()[:4])
+    return int.from_bytes(
+        hashlib.sha256(f"{seed} {row['key']} {row['sample']}".encode()).digest()[:4]
+    )

@@ -8,22 +8,26 @@ import sys
 
 import psutil
 
-from recipes.core.config.keys import UserError
+from recipes.core.errors import UserError
 
-SINGLE = ("cpu", "single_gpu")  # accelerate configs of one process
-ON_CPU = ("cpu", "cpu_ddp")
+SINGLE_PROCESS_CONFIGS = ("cpu", "single_gpu")  # accelerate configs of one process
+CPU_CONFIGS = ("cpu", "cpu_ddp")
 
 
 def visible_gpus() -> list[str]:
     """The GPUs of this machine as CUDA_VISIBLE_DEVICES names them. Raises `UserError` if torch cannot use them."""
-    if not any(map(os.path.exists, ("/dev/nvidiactl", "/dev/dxg"))):  # no driver: torch, which takes seconds, need not be asked
+    if not any(
+        map(os.path.exists, ("/dev/nvidiactl", "/dev/dxg"))
+    ):  # no driver: torch, which takes seconds, need not be asked
         return []
     import torch
 
     names = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
     count = torch.cuda.device_count()
     if torch.version.cuda is None and torch.version.hip is None:
-        sys.stderr.write(f"launch.sh: torch {torch.__version__} is built without CUDA: the GPUs of this machine are not used\n")
+        sys.stderr.write(
+            f"launch.sh: torch {torch.__version__} is built without CUDA: the GPUs of this machine are not used\n"
+        )
     if count and not torch.cuda.is_available():  # the stages would train on the CPU
         raise UserError(
             f"this machine has {count} GPUs that torch {torch.__version__} cannot use, most often because their driver is older; "
@@ -35,7 +39,9 @@ def visible_gpus() -> list[str]:
 def check_compiler() -> None:
     """Raises `UserError` without a C compiler: Triton, in which TRL computes probabilities on a GPU, compiles at the first step."""
     if not (os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")):
-        raise UserError("there is no C compiler, which Triton needs on a GPU; install gcc and Python's headers, or set CC")
+        raise UserError(
+            "there is no C compiler, which Triton needs on a GPU; install gcc and Python's headers, or set CC"
+        )
 
 
 def check_master(master: str, rank: int) -> tuple[str, str]:
@@ -45,7 +51,9 @@ def check_master(master: str, rank: int) -> tuple[str, str]:
     try:
         address = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0]
     except OSError as error:
-        raise UserError(f"--master: this machine does not know the host {host!r} ({error.strerror})") from error
+        raise UserError(
+            f"--master: this machine does not know the host {host!r} ({error.strerror})"
+        ) from error
     if rank:
         return host, str(address[4][0])
     with socket.socket(address[0], socket.SOCK_STREAM) as probe:
@@ -53,15 +61,19 @@ def check_master(master: str, rank: int) -> tuple[str, str]:
         try:
             probe.bind(address[4])
         except OSError as error:
-            raise UserError(f"--master {master}: cannot listen there ({error.strerror}); write a port that is free") from error
+            raise UserError(
+                f"--master {master}: cannot listen there ({error.strerror}); write a port that is free"
+            ) from error
     return host, str(address[4][0])
 
 
-def interface(host: str, address: str) -> dict[str, str]:
+def gloo_interface(host: str, address: str) -> dict[str, str]:
     """gloo's variable for the network that leads to the machine of rank 0: by itself it takes the one of the machine's own name,
     which is often the loopback."""
     own = _own_address(address)
-    if _is_loopback(own) and host != "localhost" and not _is_loopback(host):  # rank 0 itself, which Debian calls 127.0.1.1
+    if (
+        _is_loopback(own) and host != "localhost" and not _is_loopback(host)
+    ):  # rank 0 itself, which Debian calls 127.0.1.1
         own = _own_address("192.0.2.1")  # nobody's (RFC 5737): the way to other networks
     for name, addresses in psutil.net_if_addrs().items():
         if any(one.address == own for one in addresses) and not _is_loopback(own):
@@ -71,7 +83,9 @@ def interface(host: str, address: str) -> dict[str, str]:
 
 def _own_address(target: str) -> str:
     """This machine's address on the way to another one; "" if there is no way."""
-    with socket.socket(socket.AF_INET6 if ":" in target else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+    with socket.socket(
+        socket.AF_INET6 if ":" in target else socket.AF_INET, socket.SOCK_DGRAM
+    ) as probe:
         try:
             probe.connect((target, 9))  # nothing is sent
         except OSError:

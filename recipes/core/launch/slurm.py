@@ -7,13 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-from recipes.core.config import config as configuration
-from recipes.core.config.config import ROOT, StageArguments
-from recipes.core.config.keys import UserError
-from recipes.core.launch.host import ON_CPU, SINGLE
-from recipes.core.launch.supervisor import STOPPED
+from recipes.core.config.config import read_config
+from recipes.core.config.stage import RunArguments
+from recipes.core.config.yaml_files import recipe_name
+from recipes.core.errors import UserError
+from recipes.core.launch.host import CPU_CONFIGS, SINGLE_PROCESS_CONFIGS
+from recipes.core.paths import ROOT
 from recipes.core.preflight.batch import BatchArguments, check_batch
-from recipes.core.runtime.watchdog import SILENCE
+from recipes.core.runtime.stopping import STOPPED
+from recipes.core.runtime.watchdog import SILENCE_LIMIT
 
 # Slurm sends SIGTERM this long before the time limit: time for the step under way, and to save.
 _WARNING_SECONDS = 300
@@ -47,15 +49,19 @@ exit $code
 _BEGINNING = "trap : TERM\n"
 _ENDING = f"""
 code=$?
-[[ $code == 0 || $code == {STOPPED} ]] || {{ sleep {SILENCE + 30:.0f}; scancel "$SLURM_JOB_ID.$SLURM_STEP_ID"; }}
+[[ $code == 0 || $code == {STOPPED} ]] || {{ sleep {SILENCE_LIMIT + 30:.0f}; scancel "$SLURM_JOB_ID.$SLURM_STEP_ID"; }}
 exit $code"""
 
 
-def script(stage: str, config: str, options: argparse.Namespace, keys: list[str], folder: Path) -> str:
+def render_script(
+    stage: str, config: str, options: argparse.Namespace, keys: list[str], folder: Path
+) -> str:
     """The batch script."""
-    more = [f"--{name}={value}" for name in ("partition", "time") if (value := getattr(options, name))]
-    count = processes(options)
-    if options.accelerate in ON_CPU:
+    more = [
+        f"--{name}={value}" for name in ("partition", "time") if (value := getattr(options, name))
+    ]
+    count = processes_per_node(options)
+    if options.accelerate in CPU_CONFIGS:
         more.append(f"--cpus-per-task={count}")
     else:
         count += options.vllm_gpus if options.vllm == "server" else 0
@@ -69,35 +75,45 @@ def script(stage: str, config: str, options: argparse.Namespace, keys: list[str]
         places = ' --nodes "$SLURM_NNODES" --node-rank "$SLURM_NODEID" --master "$master"'
         beginning, ending = _BEGINNING, _ENDING
     return _SCRIPT.format(
-        name=f"{configuration.recipe_name(config)}-{stage}",
+        name=f"{recipe_name(config)}-{stage}",
         nodes=options.nodes,
         more="".join(f"#SBATCH {line}\n" for line in more),
         warning=_WARNING_SECONDS,
         folder=folder,
         root=shlex.quote(str(ROOT)),
-        launcher=shlex.quote(beginning + shlex.join(launcher) + places + (f" -- {shlex.join(keys)}" if keys else "") + ending),
+        launcher=shlex.quote(
+            beginning
+            + shlex.join(launcher)
+            + places
+            + (f" -- {shlex.join(keys)}" if keys else "")
+            + ending
+        ),
     )
 
 
-def processes(options: argparse.Namespace) -> int:
+def processes_per_node(options: argparse.Namespace) -> int:
     """On each node. Raises `UserError` if that is left to be found out there: a job gets what it asked for before."""
     if options.accelerate is None:
-        raise UserError("--slurm: write --accelerate, too: a job has the GPUs that it asks for, if any")
+        raise UserError(
+            "--slurm: write --accelerate, too: a job has the GPUs that it asks for, if any"
+        )
     if options.num_processes.isdigit():
         return int(options.num_processes)
-    if options.accelerate in SINGLE:
+    if options.accelerate in SINGLE_PROCESS_CONFIGS:
         return 1
-    raise UserError(f"--slurm: write --num-processes, too: how many each node has with --accelerate {options.accelerate}")
+    raise UserError(
+        f"--slurm: write --num-processes, too: how many each node has with --accelerate {options.accelerate}"
+    )
 
 
-def submit(stage: str, config: str, options: argparse.Namespace, keys: list[str]) -> int:
+def submit_job(stage: str, config: str, options: argparse.Namespace, keys: list[str]) -> int:
     """Prints the script; without --dry-run also writes and submits it. Raises `UserError` if Slurm is not there or refuses."""
-    values = configuration.read(stage, argv=["--config", config, *keys])
-    folder = values.output_dir(values.parse(StageArguments)).absolute()
-    count = processes(options)
+    values = read_config(stage, argv=["--config", config, *keys])
+    folder = values.output_dir(values.parse(RunArguments)).absolute()
+    count = processes_per_node(options)
     if stage == "grpo":
         check_batch(values.parse(BatchArguments), count * options.nodes)
-    text = script(stage, config, options, keys, folder)
+    text = render_script(stage, config, options, keys, folder)
     sys.stdout.write(text)
     if options.dry_run:
         return 0

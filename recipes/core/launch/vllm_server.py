@@ -5,7 +5,6 @@ faster than transformers' `generate`. It needs GPUs of its own.
 """
 
 import http.client
-import importlib.util
 import os
 import socket
 import subprocess
@@ -15,10 +14,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from trl import ModelConfig, ScriptArguments
+from trl import ScriptArguments
 
 from recipes.core.config.config import Config
-from recipes.core.config.keys import UserError
+from recipes.core.errors import UserError
 
 HOST = "127.0.0.1"  # whoever reaches the server can set its weights
 
@@ -40,22 +39,10 @@ class ServerArguments(ScriptArguments):
     model_revision: str | None = None
     vllm_server_port: int = 8000
     vllm_group_port: int = 51216
-    vllm_server_timeout: float = 600.0  # TRL's 240 is for a server that is up soon; this one downloads and compiles first
+    vllm_server_timeout: float = (
+        600.0  # TRL's 240 is for a server that is up soon; this one downloads and compiles first
+    )
     vllm_max_model_length: int | None = None
-
-
-def check_keys(asked: str, model_args: ModelConfig) -> None:
-    """Raises `UserError` if vLLM cannot sample; `asked` is what asks for it."""
-    if importlib.util.find_spec("vllm") is None:
-        raise UserError(
-            f"{asked}: the package vllm is not there. It samples many times faster on a CUDA machine (pip install -r "
-            "requirements-gpu.txt); without it leave this out, and transformers samples"
-        )
-    if model_args.load_in_4bit or model_args.load_in_8bit:
-        raise UserError(
-            f"{asked}: vLLM cannot take the weights of a model in 4 or 8 bits from TRL (huggingface/trl issue 4973); leave out "
-            "load_in_4bit and load_in_8bit, or leave vLLM out, and transformers samples"
-        )
 
 
 def check_machine(nodes: int, gpus: int, own: int) -> None:
@@ -72,15 +59,29 @@ def check_machine(nodes: int, gpus: int, own: int) -> None:
         )
 
 
-def plan(config: Config, devices: list[str]) -> Server:
+def build_server(config: Config, devices: list[str]) -> Server:
     """The server for the model of a recipe, on these GPUs."""
     args = config.parse(ServerArguments)
-    command = ["trl", "vllm-serve", "--model", str(args.model_name_or_path), "--host", HOST, "--port", str(args.vllm_server_port)]
+    command = [
+        "trl",
+        "vllm-serve",
+        "--model",
+        str(args.model_name_or_path),
+        "--host",
+        HOST,
+        "--port",
+        str(args.vllm_server_port),
+    ]
     command += ["--tensor_parallel_size", str(len(devices))]
-    for option, value in (("--revision", args.model_revision), ("--max_model_len", args.vllm_max_model_length)):
+    for option, value in (
+        ("--revision", args.model_revision),
+        ("--max_model_len", args.vllm_max_model_length),
+    ):
         command += [option, str(value)] if value else []
     environment = {"CUDA_VISIBLE_DEVICES": ",".join(devices)}
-    return Server(command, environment, args.vllm_server_port, args.vllm_group_port, args.vllm_server_timeout)
+    return Server(
+        command, environment, args.vllm_server_port, args.vllm_group_port, args.vllm_server_timeout
+    )
 
 
 def trainer_keys(mode: str, server: Server | None) -> list[str]:
@@ -105,16 +106,22 @@ def check_ports(server: Server) -> None:
         with socket.socket() as probe:
             probe.settimeout(1)
             if probe.connect_ex((HOST, port)) == 0:
-                raise UserError(f"{key}: something listens on port {port} already; write another one")
+                raise UserError(
+                    f"{key}: something listens on port {port} already; write another one"
+                )
 
 
-def wait_until_healthy(process: "subprocess.Popen[bytes]", server: Server, log: Path, stop: Callable[[], bool]) -> None:
+def wait_until_healthy(
+    process: "subprocess.Popen[bytes]", server: Server, log: Path, stop: Callable[[], bool]
+) -> None:
     """Returns once the server answers, or `stop` says so. Raises `UserError` with the last lines of its log if it ends, or does not
     answer in time."""
     deadline = time.monotonic() + server.timeout
     while process.poll() is None and not stop():
         try:
-            health = http.client.HTTPConnection(HOST, server.port, timeout=5)  # by no proxy, whatever the environment says
+            health = http.client.HTTPConnection(
+                HOST, server.port, timeout=5
+            )  # by no proxy, whatever the environment says
             health.request("GET", "/health")
             if health.getresponse().status == 200:
                 return
@@ -122,18 +129,18 @@ def wait_until_healthy(process: "subprocess.Popen[bytes]", server: Server, log: 
             pass
         if time.monotonic() > deadline:
             raise UserError(
-                f"the vLLM server did not answer within {server.timeout:.0f} s (vllm_server_timeout); its last lines:\n{tail(log)}"
+                f"the vLLM server did not answer within {server.timeout:.0f} s (vllm_server_timeout); its last lines:\n{last_lines(log)}"
             )
         time.sleep(0.5)
     if not stop():
-        raise UserError(ended(process, log))
+        raise UserError(describe_exit(process, log))
 
 
-def ended(process: "subprocess.Popen[bytes]", log: Path) -> str:
+def describe_exit(process: "subprocess.Popen[bytes]", log: Path) -> str:
     """What is to be said of a server that has ended before its time."""
-    return f"the vLLM server ended with exit code {process.returncode}; its last lines:\n{tail(log)}"
+    return f"the vLLM server ended with exit code {process.returncode}; its last lines:\n{last_lines(log)}"
 
 
-def tail(log: Path, lines: int = 15) -> str:
+def last_lines(log: Path, lines: int = 15) -> str:
     """The end of a log."""
     return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])

@@ -6,32 +6,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recipes.core.config.config import ROOT, UserError
+from recipes.core.errors import UserError
+from recipes.core.paths import ROOT
 from recipes.core.runtime.device import has_accelerator, process_state, sharding
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedModel, Trainer, TrainingArguments
+    from transformers import PretrainedConfig, PreTrainedModel, Trainer
     from trl import ModelConfig
-
-
-def check_model(key: str, name: str | None) -> str:
-    """`name`, if it can be a model: a folder with a config or an adapter, or a hub id. Costs nothing; no hub is asked."""
-    if not name:
-        raise UserError(f"{key} is not set; write a hub id or the folder of a model")
-    path = Path(name)
-    if path.is_dir() and not (path / "config.json").is_file() and not (path / "adapter_config.json").is_file():
-        there = ", ".join(sorted(p.name for p in path.iterdir())[:8]) or "nothing"
-        raise UserError(f"{key}: {name!r} holds no model (no config.json or adapter_config.json); there is {there}")
-    if not path.is_dir() and (name.startswith((".", "/", "outputs/")) or name.count("/") > 1):
-        raise UserError(f"{key}: there is no folder {name!r}")
-    return name
-
-
-def check_whole(model_args: "ModelConfig") -> None:
-    """Raises `UserError` for keys that only a training reads: what is drawn from is loaded in `dtype`."""
-    for key in ("load_in_4bit", "load_in_8bit"):
-        if getattr(model_args, key):
-            raise UserError(f"{key}: is for grpo and sft; generate and evaluate load the model in `dtype`; leave it out")
 
 
 def adapter_base(path: str | Path) -> str | None:
@@ -44,7 +25,7 @@ def adapter_base(path: str | Path) -> str | None:
     return str(ROOT / base) if not Path(base).exists() and (ROOT / base).is_dir() else base
 
 
-def dtype_of(model_args: "ModelConfig") -> str:
+def weight_dtype(model_args: "ModelConfig") -> str:
     """The dtype of the weights: the key `dtype`, else bfloat16 on an accelerator and float32 on a CPU."""
     return model_args.dtype or ("bfloat16" if has_accelerator() else "float32")
 
@@ -53,34 +34,22 @@ def training_dtype(model_args: "ModelConfig") -> str:
     """The dtype of the weights that are trained. Full weights in bfloat16 would round most of AdamW's steps away; adapters are
     float32 in any case, and DeepSpeed and FSDP2 keep copies in float32 themselves."""
     if model_args.dtype or model_args.use_peft or sharding():
-        return dtype_of(model_args)
+        return weight_dtype(model_args)
     return "float32"
 
 
-def check_memory_keys(training_args: "TrainingArguments", model_args: "ModelConfig") -> None:
-    """Raises `UserError` for keys that save memory and do not work where they are asked for; the README has the table."""
-    optim = str(getattr(training_args.optim, "value", training_args.optim))
-    if sharding() == "FSDP":
-        if "8bit" in optim or "bnb" in optim:
-            raise UserError(
-                f"optim: {optim} does not work with fsdp2, which splits each weight; write adamw_torch_fused, or take zero2"
-            )
-        if model_args.load_in_8bit:
-            raise UserError("load_in_8bit: does not work with fsdp2; write `load_in_4bit: true`, or take zero2 or zero3")
-    if getattr(training_args, "activation_offloading", False) and not has_accelerator():
-        raise UserError("activation_offloading: there is no GPU whose activations could be kept elsewhere; leave it out")
-
-
-def config_of(trainer: "Trainer") -> "PretrainedConfig":
+def model_config(trainer: "Trainer") -> "PretrainedConfig":
     """The config of the model that is trained."""
     return trainer.model.config  # type: ignore[union-attr,return-value]  # set by __init__
 
 
-def max_length(model_args: "ModelConfig") -> int:
+def max_model_length(model_args: "ModelConfig") -> int:
     """Tokens that the model was made for, prompt and completion together."""
     from transformers import AutoConfig
 
-    config = AutoConfig.from_pretrained(str(model_args.model_name_or_path), revision=model_args.model_revision)
+    config = AutoConfig.from_pretrained(
+        str(model_args.model_name_or_path), revision=model_args.model_revision
+    )
     return int(getattr(config.get_text_config(), "max_position_embeddings", None) or sys.maxsize)
 
 
@@ -89,7 +58,7 @@ def load_kwargs(model_args: "ModelConfig") -> dict[str, Any]:
     return {
         "revision": model_args.model_revision,
         "attn_implementation": model_args.attn_implementation,
-        "dtype": dtype_of(model_args),
+        "dtype": weight_dtype(model_args),
     }
 
 
@@ -110,9 +79,13 @@ def load_model(name: str | Path, model_args: "ModelConfig", **kwargs: Any) -> "P
 
     base = adapter_base(name)
     try:
-        model = AutoModelForCausalLM.from_pretrained(base or name, **load_kwargs(model_args) | kwargs)
+        model = AutoModelForCausalLM.from_pretrained(
+            base or name, **load_kwargs(model_args) | kwargs
+        )
     except (OSError, ValueError) as error:
-        raise UserError(f"cannot load the model {str(base or name)!r}: {' '.join(str(error).split())[:300]}") from error
+        raise UserError(
+            f"cannot load the model {str(base or name)!r}: {' '.join(str(error).split())[:300]}"
+        ) from error
     if base:
         from peft import PeftModel
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from recipes.core.config.keys import UserError
+from recipes.core.errors import UserError
 
 
 @dataclass
@@ -19,11 +19,17 @@ class BatchArguments:
 def check_batch(args: BatchArguments, processes: int) -> None:
     """Raises `UserError` with the nearest combinations that work if the batch does not hold whole groups."""
     per_step = args.per_device_train_batch_size * processes
-    batch = args.generation_batch_size or per_step * (args.steps_per_generation or args.gradient_accumulation_steps)
+    batch = args.generation_batch_size or per_step * (
+        args.steps_per_generation or args.gradient_accumulation_steps
+    )
     if args.num_generations < 2:
-        raise UserError(f"num_generations is {args.num_generations}; GRPO compares completions of one question: write 2 or more")
+        raise UserError(
+            f"num_generations is {args.num_generations}; GRPO compares completions of one question: write 2 or more"
+        )
     if batch % per_step:
-        raise UserError(f"generation_batch_size {batch} is not a multiple of per_device_train_batch_size x processes = {per_step}")
+        raise UserError(
+            f"generation_batch_size {batch} is not a multiple of per_device_train_batch_size x processes = {per_step}"
+        )
     if batch % args.num_generations:
         divisors = [n for n in range(2, batch + 1) if batch % n == 0]
         near = sorted(divisors, key=lambda n: abs(n - args.num_generations))[:3]

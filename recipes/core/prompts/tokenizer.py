@@ -4,35 +4,23 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recipes.core.config.config import ROOT, UserError
+from recipes.core.errors import UserError
+from recipes.core.paths import ROOT
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 logger = logging.getLogger(__name__)
 
-# DeepSeek-R1-Zero's template (arXiv 2501.12948, Table 1); r1_zero.jinja adds the two names.
-R1_ZERO = (
-    "A conversation between User and Assistant. The user asks a question, and the Assistant solves it. The assistant first "
-    "thinks about the reasoning process in the mind and then provides the user with the answer. The reasoning process and "
-    "answer are enclosed within <think> </think> and <answer> </answer> tags, respectively, i.e., <think> reasoning process "
-    "here </think> <answer> answer here </answer>."
-)
+
 R1_ZERO_TEMPLATE = ROOT / "recipes" / "defaults" / "chat_templates" / "r1_zero.jinja"
-
-Messages = list[dict[str, str]]
-
-
-def to_messages(question: str | Messages, system_prompt: str | None) -> Messages:
-    """The conversation that asks `question`. One that is a conversation already stays as it is."""
-    if not isinstance(question, str):
-        return list(question)
-    system = R1_ZERO if system_prompt is None else system_prompt
-    return [*([{"role": "system", "content": system}] if system else []), {"role": "user", "content": question}]
 
 
 def load_tokenizer(
-    model: str | Path, chat_template: str | None = None, key: str = "model_name_or_path", **kwargs: Any
+    model: str | Path,
+    chat_template: str | None = None,
+    key: str = "model_name_or_path",
+    **kwargs: Any,
 ) -> "PreTrainedTokenizerBase":
     """The model's tokenizer, able to render a conversation and to pad. `key` is what messages call the model.
 
@@ -45,17 +33,31 @@ def load_tokenizer(
     try:
         tokenizer = AutoTokenizer.from_pretrained(model, **kwargs)
     except (OSError, ValueError) as error:
-        raise UserError(f"{key} {str(model)!r}: cannot load its tokenizer: {' '.join(str(error).split())[:300]}") from error
+        raise UserError(
+            f"{key} {str(model)!r}: cannot load its tokenizer: {' '.join(str(error).split())[:300]}"
+        ) from error
     if chat_template:
-        path = next((p for p in (Path(chat_template), R1_ZERO_TEMPLATE.parent / chat_template) if p.is_file()), None)
+        path = next(
+            (
+                p
+                for p in (Path(chat_template), R1_ZERO_TEMPLATE.parent / chat_template)
+                if p.is_file()
+            ),
+            None,
+        )
         if path is None:
-            raise UserError(f"chat_template: there is no file {chat_template!r}, here or in {R1_ZERO_TEMPLATE.parent}")
+            raise UserError(
+                f"chat_template: there is no file {chat_template!r}, here or in {R1_ZERO_TEMPLATE.parent}"
+            )
         tokenizer.chat_template = path.read_text(encoding="utf-8")
     elif tokenizer.chat_template is None:
         tokenizer.chat_template = R1_ZERO_TEMPLATE.read_text(encoding="utf-8")
-    end = _turn_end(tokenizer)
+    end = _end_of_turn(tokenizer)
     if end is not None and end != tokenizer.eos_token_id:
-        logger.info("the chat template ends a turn with %s: it is the end-of-sequence token now", tokenizer.decode([end]))
+        logger.info(
+            "the chat template ends a turn with %s: it is the end-of-sequence token now",
+            tokenizer.decode([end]),
+        )
         tokenizer.eos_token = tokenizer.convert_ids_to_tokens(end)
     if tokenizer.eos_token_id is None:
         raise UserError(f"{key} {str(model)!r}: its tokenizer has no end-of-sequence token")
@@ -65,18 +67,7 @@ def load_tokenizer(
     return tokenizer
 
 
-def render(tokenizer: "PreTrainedTokenizerBase", messages: Messages) -> str:
-    """The text that the model continues."""
-    return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
-
-
-def completion_prefix(tokenizer: "PreTrainedTokenizerBase") -> str:
-    """What the template has already written of the model's turn: `<think>` or nothing."""
-    prompt = render(tokenizer, [{"role": "user", "content": "?"}])
-    return "<think>" if prompt.rstrip().endswith("<think>") else ""
-
-
-def _turn_end(tokenizer: "PreTrainedTokenizerBase") -> int | None:
+def _end_of_turn(tokenizer: "PreTrainedTokenizerBase") -> int | None:
     mark = "7"  # any text that every tokenizer and template leaves as it is
     turn = [{"role": "user", "content": mark}, {"role": "assistant", "content": mark}]
     text = str(tokenizer.apply_chat_template(turn, tokenize=False))

@@ -8,9 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from recipes.core.config.config import UserError
-from recipes.core.runs import checkpoints
-from recipes.core.runs.manifest import read
+from recipes.core.errors import UserError
+from recipes.core.runs.checkpoints import (
+    CHECKSUMS_FILE,
+    archive_later_checkpoints,
+    checkpoint_step,
+    find_corruption,
+    list_checkpoints,
+)
+from recipes.core.runs.manifest import read_manifest
 
 logger = logging.getLogger(__name__)
 
@@ -26,10 +32,15 @@ _MAY_CHANGE = {
 class ResumeArguments:
     """The key of every training that is about going on."""
 
-    resume_anyway: bool = field(default=False, metadata={"help": "Go on although data, model, rewards or settings are others."})
+    resume_anyway: bool = field(
+        default=False,
+        metadata={"help": "Go on although data, model, rewards or settings are others."},
+    )
 
 
-def checkpoint(folder: Path, made_of: dict[str, Any], resume: str | None, anyway: bool = False) -> str | None:
+def find_resume_checkpoint(
+    folder: Path, made_of: dict[str, Any], resume: str | None, anyway: bool = False
+) -> str | None:
     """The checkpoint to go on from; `None` to start at step 0. The first process looks, all get its answer.
 
     Args:
@@ -47,7 +58,7 @@ def checkpoint(folder: Path, made_of: dict[str, Any], resume: str | None, anyway
     answer: list[str | None] = [None, None]  # the checkpoint, and what is wrong
     if os.environ.get("RANK", "0") == "0":
         try:
-            answer[0] = _look(folder, made_of, resume, anyway)
+            answer[0] = _select_checkpoint(folder, made_of, resume, anyway)
         except UserError as error:
             answer[1] = str(error)
     if torch.distributed.is_available() and torch.distributed.is_initialized():
@@ -60,32 +71,38 @@ def checkpoint(folder: Path, made_of: dict[str, Any], resume: str | None, anyway
     return found
 
 
-def _look(folder: Path, made_of: dict[str, Any], resume: str | None, anyway: bool) -> str | None:
-    if int(os.environ.get("SLURM_RESTART_COUNT", "0")) and checkpoints.all_in(folder):
+def _select_checkpoint(
+    folder: Path, made_of: dict[str, Any], resume: str | None, anyway: bool
+) -> str | None:
+    if int(os.environ.get("SLURM_RESTART_COUNT", "0")) and list_checkpoints(folder):
         resume = None  # a job that was queued again goes on from what it has saved, whatever the key said at first
     if resume and resume.lower() not in ("true", "false"):
         path = Path(resume)
         if not (path / "trainer_state.json").is_file():
-            raise UserError(f"resume_from_checkpoint: {resume!r} is not a checkpoint (no trainer_state.json)")
-        if (path / checkpoints.SEAL).exists() and (wrong := checkpoints.damage(path)):
+            raise UserError(
+                f"resume_from_checkpoint: {resume!r} is not a checkpoint (no trainer_state.json)"
+            )
+        if (path / CHECKSUMS_FILE).exists() and (wrong := find_corruption(path)):
             raise UserError(f"resume_from_checkpoint: {resume} {wrong}")
-        checkpoints.set_aside_later(folder, checkpoints.step_of(path))
+        archive_later_checkpoints(folder, checkpoint_step(path))
         return resume
     if resume and resume.lower() == "false":
         if folder.exists():
             shutil.rmtree(folder)
         return None
-    there = checkpoints.all_in(folder)
+    there = list_checkpoints(folder)
     if not there:
         return None
     if not anyway:
-        refuse_other_run(
-            folder / "manifest.json", made_of, "Write `--resume-anyway` to go on, `--resume_from_checkpoint false` to start anew"
+        require_same_run(
+            folder / "manifest.json",
+            made_of,
+            "Write `--resume-anyway` to go on, `--resume_from_checkpoint false` to start anew",
         )
-    elif changed := differs(folder / "manifest.json", made_of):
-        logger.warning("%s: goes on although these differ: %s", folder, diff(changed))
+    elif changed := find_changes(folder / "manifest.json", made_of):
+        logger.warning("%s: goes on although these differ: %s", folder, format_changes(changed))
     for path in there:
-        wrong = checkpoints.damage(path)
+        wrong = find_corruption(path)
         if not wrong:
             logger.info("going on from %s; `--resume_from_checkpoint false` starts anew", path)
             return str(path)
@@ -95,22 +112,22 @@ def _look(folder: Path, made_of: dict[str, Any], resume: str | None, anyway: boo
     return None
 
 
-def refuse_other_run(manifest: Path, made_of: dict[str, Any], cure: str) -> None:
+def require_same_run(manifest: Path, made_of: dict[str, Any], cure: str) -> None:
     """Raises `UserError` if the artefact described by `manifest` was made of other settings or inputs than `made_of`."""
-    if changed := differs(manifest, made_of):
+    if changed := find_changes(manifest, made_of):
         raise UserError(
-            f"{manifest.parent} holds a run with another {', '.join(changed)} ({diff(changed)}). {cure}, or another `--output_dir`"
+            f"{manifest.parent} holds a run with another {', '.join(changed)} ({format_changes(changed)}). {cure}, or another `--output_dir`"
         )
 
 
-def diff(changed: dict[str, tuple[Any, Any]]) -> str:
+def format_changes(changed: dict[str, tuple[Any, Any]]) -> str:
     """What `differs` found, in words."""
     return "; ".join(f"{key} was {old!r}, is {new!r}" for key, (old, new) in changed.items())
 
 
-def differs(manifest: Path, made_of: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+def find_changes(manifest: Path, made_of: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Where an artefact was made of something else than `made_of`, by its manifest: old and new value by key."""
-    before, now = read(manifest), json.loads(json.dumps(made_of, default=str))
+    before, now = read_manifest(manifest), json.loads(json.dumps(made_of, default=str))
     if not before:
         return {}
     return {

@@ -12,22 +12,33 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-SILENCE = 60.0  # seconds without a word: the process is dead or stopped, or its machine cannot be reached
-HANG = 7200.0  # seconds in which no process begins anything new; once a training has begun, its key `ddp_timeout`
-LOST = 70  # exit code
-_PERIOD = 1.0  # seconds
+from recipes.core.runtime.stopping import LOST, record_exit_reason
+
+SILENCE_LIMIT = (
+    60.0  # seconds without a word: the process is dead or stopped, or its machine cannot be reached
+)
 
 
-class Watch:
+HANG_LIMIT = 7200.0  # seconds in which no process begins anything new; once a training has begun, its key `ddp_timeout`
+
+
+_HEARTBEAT_PERIOD = 1.0  # seconds
+
+
+class Watchdog:
     """What this process tells, and what it has heard. `leave` is called with the reason once the run cannot go on."""
 
     def __init__(self, rank: int, processes: int, leave: Callable[[str], None]) -> None:
         self.rank, self.processes, self.leave = rank, processes, leave
-        self.limit, self.began = HANG, time.monotonic()
-        self.period = max(_PERIOD, processes / 32)  # the store of a thousand processes is one process
+        self.limit, self.began = HANG_LIMIT, time.monotonic()
+        self.period = max(
+            _HEARTBEAT_PERIOD, processes / 32
+        )  # the store of a thousand processes is one process
         self.marks, self.what, self.since = 0, "starting", time.monotonic()
         self.ended: str | None = None  # "" if this process has done its part, else why it could not
-        self.heard: dict[int, dict[str, Any]] = {}  # what each other rank said last, and `at`: when that was new
+        self.heard: dict[
+            int, dict[str, Any]
+        ] = {}  # what each other rank said last, and `at`: when that was new
         self.round = time.monotonic()  # when the store last answered
         self.store: Any = None
         if processes > 1:
@@ -36,7 +47,12 @@ class Watch:
             from torch.distributed import TCPStore
 
             where = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-            self.store = TCPStore(*where, is_master=False, wait_for_workers=False, timeout=timedelta(seconds=SILENCE))
+            self.store = TCPStore(
+                *where,
+                is_master=False,
+                wait_for_workers=False,
+                timeout=timedelta(seconds=SILENCE_LIMIT),
+            )
             for work in (self._talk, self._guard):  # for a process by itself nobody waits
                 threading.Thread(target=work, daemon=True).start()
 
@@ -64,19 +80,33 @@ class Watch:
         return ", ".join(lost) or None
 
     def _tell(self) -> None:
-        self.store.set(f"watch/{self.rank}", json.dumps(self._state() | {"beat": time.time(), "ended": self.ended}))
+        self.store.set(
+            f"watch/{self.rank}",
+            json.dumps(self._state() | {"beat": time.time(), "ended": self.ended}),
+        )
 
     def _state(self) -> dict[str, Any]:
-        return {"marks": self.marks, "what": self.what, "age": time.monotonic() - self.since, "waits": _waits()}
+        return {
+            "marks": self.marks,
+            "what": self.what,
+            "age": time.monotonic() - self.since,
+            "waits": _in_collective(),
+        }
 
     def _talk(self) -> None:
         others = [rank for rank in range(self.processes) if rank != self.rank]
         while self.ended is None:
             try:
                 self._tell()
-                known = [rank for rank in others if rank in self.heard or self.store.check([f"watch/{rank}"])]
+                known = [
+                    rank
+                    for rank in others
+                    if rank in self.heard or self.store.check([f"watch/{rank}"])
+                ]
                 answers = self.store.multi_get([f"watch/{rank}" for rank in known]) if known else []
-            except RuntimeError:  # what the store raises when its process is gone; the guard knows what that means
+            except (
+                RuntimeError
+            ):  # what the store raises when its process is gone; the guard knows what that means
                 return
             now = self.round = time.monotonic()
             for rank, answer in zip(known, answers, strict=True):
@@ -90,7 +120,9 @@ class Watch:
             before = time.monotonic()
             time.sleep(self.period)
             now = time.monotonic()
-            if now - before > 10 * self.period:  # this process was suspended, and the others perhaps with it: all start anew
+            if (
+                now - before > 10 * self.period
+            ):  # this process was suspended, and the others perhaps with it: all start anew
                 self.round = self.since = now
                 self.heard = {rank: said | {"at": now} for rank, said in self.heard.items()}
             elif self.ended is None and (reason := self._reason()):
@@ -99,29 +131,41 @@ class Watch:
 
     def _reason(self) -> str | None:
         now = time.monotonic()
-        if self.store and now - self.round > SILENCE:
+        if self.store and now - self.round > SILENCE_LIMIT:
             host = os.environ["MASTER_ADDR"]
-            return f"the machine of rank 0 ({host}) has not answered for {SILENCE:.0f} s; this process: {self.what}"
-        if lost := self.missing(SILENCE):
-            return f"nothing heard for {SILENCE:.0f} s of {lost}"
+            return f"the machine of rank 0 ({host}) has not answered for {SILENCE_LIMIT:.0f} s; this process: {self.what}"
+        if lost := self.missing(SILENCE_LIMIT):
+            return f"nothing heard for {SILENCE_LIMIT:.0f} s of {lost}"
         for rank, said in sorted(self.heard.items()):
-            if said["ended"] and now - said["at"] > 10:  # by then this process would have failed by itself, and said more
+            if (
+                said["ended"] and now - said["at"] > 10
+            ):  # by then this process would have failed by itself, and said more
                 return f"rank {rank} has ended: {said['ended']}"
         never = set(range(self.processes)) - set(self.heard) - {self.rank}
         if never and now - self.began > self.limit:
             return f"never heard of rank {min(never)} in {self.limit:.0f} s"
-        working = {rank: said for rank, said in self.heard.items() if said["ended"] is None} | {self.rank: self._state()}
+        working = {rank: said for rank, said in self.heard.items() if said["ended"] is None} | {
+            self.rank: self._state()
+        }
         if all(said["age"] > self.limit for said in working.values()):
             # All but one of them wait for that one, which came least far. NCCL's waiting is not seen, so it may be one of several.
             least = min((said["waits"], said["marks"]) for said in working.values())
-            ranks = [rank for rank, said in sorted(working.items()) if (said["waits"], said["marks"]) == least]
-            who = f"rank {ranks[0]}" if len(ranks) == 1 else f"one of the ranks {', '.join(map(str, ranks))}"
+            ranks = [
+                rank
+                for rank, said in sorted(working.items())
+                if (said["waits"], said["marks"]) == least
+            ]
+            who = (
+                f"rank {ranks[0]}"
+                if len(ranks) == 1
+                else f"one of the ranks {', '.join(map(str, ranks))}"
+            )
             said = working[ranks[0]]
             return f"{who} hangs: {said['what']}, for {said['age']:.0f} s (the limit is {self.limit:.0f})"
         return None
 
 
-def _waits() -> bool:
+def _in_collective() -> bool:
     """Whether the main thread is in one of torch's collectives."""
     frame = sys._current_frames().get(threading.main_thread().ident or 0)
     while frame:
@@ -131,37 +175,30 @@ def _waits() -> bool:
     return False
 
 
-_watch: Watch | None = None
+_watchdog: Watchdog | None = None
 
 
-def start(rank: int, processes: int) -> Watch:
+def start_watchdog(rank: int, processes: int) -> Watchdog:
     """Watches the run from now on."""
-    global _watch
+    global _watchdog
 
     def leave(reason: str) -> None:
         sys.stderr.write(f"[rank {rank}] error: {reason}\n")
         sys.stderr.flush()
-        last_words(rank, LOST, reason)
+        record_exit_reason(rank, LOST, reason)
         os._exit(LOST)  # the main thread may wait in a collective, where no exception reaches it
 
-    _watch = Watch(rank, processes, leave)
-    return _watch
+    _watchdog = Watchdog(rank, processes, leave)
+    return _watchdog
 
 
-def did(what: str, alone: bool = False) -> None:
+def report_activity(what: str, alone: bool = False) -> None:
     """As `Watch.did`."""
-    if _watch:
-        _watch.did(what, alone)
+    if _watchdog:
+        _watchdog.did(what, alone)
 
 
-def set_limit(seconds: float) -> None:
+def set_hang_limit(seconds: float) -> None:
     """After so many seconds in which nothing new was begun, the run hangs."""
-    if _watch:
-        _watch.limit = seconds
-
-
-def last_words(rank: int, code: int, message: str) -> None:
-    """Leaves for the launcher why this process ends: accelerate's own exit code is 1 whatever its processes say."""
-    if folder := os.environ.get("LAUNCH_FOLDER"):
-        with open(os.path.join(folder, str(rank)), "w", encoding="utf-8") as file:
-            json.dump({"code": code, "message": message}, file)
+    if _watchdog:
+        _watchdog.limit = seconds

@@ -9,83 +9,18 @@ from typing import Any
 
 import torch
 from accelerate.utils import gather_object, send_to_device
-from peft import PeftModel
 from torch.nn import Module
-from transformers import Trainer
-from trl import DistillationTrainer, GRPOTrainer, SFTTrainer
+from trl import GRPOTrainer
 from trl.trainer.utils import is_async_callable
 
-from recipes.core import files as jsonl
-from recipes.core.config.keys import UserError
-from recipes.core.runtime import watchdog as watch
+from recipes.core.files import append_jsonl
+from recipes.core.runtime.watchdog import report_activity
+from recipes.core.training.autocast import AutocastGeneration
+from recipes.core.training.finite_guard import FiniteGuard
 from rewards import text_of
 
 
-class Guard(Trainer):
-    """Stops before NaN or infinity reaches the weights, and leaves the batch that it came of. Nothing that is trained differs."""
-
-    def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        result = super().compute_loss(model, inputs, *args, **kwargs)
-        loss = result[0] if isinstance(result, tuple) else result
-        if self.model.training:  # type: ignore[union-attr]  # set by __init__
-            self._batch = inputs
-            if not torch.isfinite(loss).all():
-                self.stop_at("the loss", loss.item())
-        return result
-
-    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
-        norm = super()._get_grad_norm(model, grad_norm)
-        value = norm if norm is None else float(norm)
-        # DeepSpeed has none before its first step; the scaler of fp16 looks for infinity, and leaves such a step out.
-        if value is not None and not math.isfinite(value) and self.accelerator.scaler is None:
-            self.stop_at("the gradient's norm", value)
-        return norm
-
-    def stop_at(self, what: str, value: float) -> None:
-        """Leaves the batch under way in a file and raises `UserError`."""
-        step, rank = self.state.global_step, self.args.process_index
-        file = Path(str(self.args.output_dir)) / f"not_finite-{step}-{rank}.json"
-        jsonl.write_document(file, {"step": step, "what": f"{what} is {value}", **self.batch_under_way()})
-        raise UserError(
-            f"step {step}: {what} is {value}; the batch is in {file}. Lower learning_rate, or train in float32 (bf16: false); the "
-            "last checkpoint is from before"
-        )
-
-    def batch_under_way(self) -> dict[str, Any]:
-        """The micro-batch as text, and which of its tensors hold NaN or infinity."""
-        batch = {key: value for key, value in getattr(self, "_batch", {}).items() if isinstance(value, torch.Tensor)}
-        decode = self.processing_class.batch_decode  # type: ignore[union-attr]  # a tokenizer
-        texts = {key: decode(value) for key, value in batch.items() if key.endswith("ids") and value.dim() == 2}
-        numbers = {key: value for key, value in batch.items() if value.is_floating_point()}
-        return {
-            "batch": texts | {key: value.tolist() for key, value in numbers.items() if value.dim() == 1},
-            "not_finite": [key for key, value in numbers.items() if not torch.isfinite(value).all()],
-        }
-
-
-class CastOnce:
-    """Casts float32 weights to bfloat16 once for a whole generation, not for every token. (An adapter's base has that dtype, and
-    is not cast.)"""
-
-    def _generate_single_turn(self: Any, *args: Any, **kwargs: Any) -> Any:
-        full = not isinstance(self.accelerator.unwrap_model(self.model), PeftModel)
-        with self.accelerator.autocast() if full else contextlib.nullcontext():
-            return super()._generate_single_turn(*args, **kwargs)  # type: ignore[misc]  # TRL's, of the class beside this one
-
-
-class GuardedSFTTrainer(Guard, SFTTrainer):
-    """TRL's SFTTrainer with the guard."""
-
-
-class GuardedDistillationTrainer(CastOnce, Guard, DistillationTrainer):
-    """TRL's DistillationTrainer with the guard. Its loss does not go through the forward pass that accelerate casts."""
-
-    def _compute_loss(self, *args: Any, **kwargs: Any) -> Any:
-        with self.accelerator.autocast():
-            return super()._compute_loss(*args, **kwargs)
-
-
-class RolloutGRPOTrainer(CastOnce, Guard, GRPOTrainer):
+class RecipeGRPOTrainer(AutocastGeneration, FiniteGuard, GRPOTrainer):
     """GRPOTrainer that appends every completion it judges to `rollouts_dir`/train.jsonl (and eval.jsonl), one row each:
 
         {"step": 12, "prompt": [{"role": "user", "content": "23*7+45"}], "completion": "<think>...", "answer": "206",
@@ -96,7 +31,9 @@ class RolloutGRPOTrainer(CastOnce, Guard, GRPOTrainer):
     `max_completion_length` (transformers' generate; vLLM has memory of its own).
     """
 
-    def __init__(self, *args: Any, rollouts_dir: Path, full_length_first: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, rollouts_dir: Path, full_length_first: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.rollouts_dir, self.full_length_first = rollouts_dir, full_length_first
         self.reward_funcs = [
@@ -106,7 +43,7 @@ class RolloutGRPOTrainer(CastOnce, Guard, GRPOTrainer):
         self._answers: list[str | None] = []
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        watch.did(f"step {self.state.global_step}: generating")
+        report_activity(f"step {self.state.global_step}: generating")
         if self.full_length_first and not self.args.use_vllm:  # type: ignore[attr-defined]
             full = self.state.global_step == 0 and self.model.training  # type: ignore[union-attr]
             self.generation_config.min_new_tokens = self.max_completion_length if full else None
@@ -117,11 +54,13 @@ class RolloutGRPOTrainer(CastOnce, Guard, GRPOTrainer):
                 raise
             self._batch = {"prompts": [row["prompt"] for row in inputs]}
             self.stop_at("a probability of the next token", math.nan)
-        self._answers = gather_object([row.get("answer") for row in inputs])  # in the order in which TRL gathers the rest
+        self._answers = gather_object(
+            [row.get("answer") for row in inputs]
+        )  # in the order in which TRL gathers the rest
         if self.accelerator.is_main_process:
             mode = "train" if self.model.training else "eval"  # type: ignore[union-attr]  # set by __init__
-            jsonl.append(self.rollouts_dir / f"{mode}.jsonl", self._rollouts())
-        watch.did(f"step {self.state.global_step}: computing the loss")
+            append_jsonl(self.rollouts_dir / f"{mode}.jsonl", self._rollouts())
+        report_activity(f"step {self.state.global_step}: computing the loss")
         return output
 
     def _watched(self, name: str, function: Any) -> Any:
@@ -129,9 +68,9 @@ class RolloutGRPOTrainer(CastOnce, Guard, GRPOTrainer):
 
         @contextlib.contextmanager
         def judging() -> Iterator[None]:
-            watch.did(f"step {self.state.global_step}: judging by {name}")
+            report_activity(f"step {self.state.global_step}: judging by {name}")
             yield
-            watch.did(f"step {self.state.global_step}: judged by {name}")
+            report_activity(f"step {self.state.global_step}: judged by {name}")
 
         @functools.wraps(function)
         def judge(*args: Any, **kwargs: Any) -> Any:
@@ -149,7 +88,9 @@ class RolloutGRPOTrainer(CastOnce, Guard, GRPOTrainer):
         # TRL keeps the completions of the latest generation in `_logs`; an evaluation adds to them, so ours are the last.
         logs: dict[str, Any] = self._logs
         count = len(self._answers)
-        columns = [list(log)[-count:] for log in (logs["prompt"], logs["completion"], logs["advantages"])]
+        columns = [
+            list(log)[-count:] for log in (logs["prompt"], logs["completion"], logs["advantages"])
+        ]
         scores = {name: list(values)[-count:] for name, values in logs["rewards"].items()}
         return [
             {
@@ -160,24 +101,35 @@ class RolloutGRPOTrainer(CastOnce, Guard, GRPOTrainer):
                 "rewards": {name: _none_if_nan(values[index]) for name, values in scores.items()},
                 "advantage": _none_if_nan(advantage),
             }
-            for index, (answer, prompt, completion, advantage) in enumerate(zip(self._answers, *columns, strict=True))
+            for index, (answer, prompt, completion, advantage) in enumerate(
+                zip(self._answers, *columns, strict=True)
+            )
         ]
 
     def batch_under_way(self) -> dict[str, Any]:
         rollouts = self._rollouts() if self._answers else []
-        return super().batch_under_way() | {"prompts": self._batch.get("prompts"), "rollouts": rollouts}
+        return super().batch_under_way() | {
+            "prompts": self._batch.get("prompts"),
+            "rollouts": rollouts,
+        }
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
         args: Any = self.args
         if self._step % (args.steps_per_generation * self.num_iterations):
-            torch.save({"step": self._step, "inputs": self._buffered_inputs}, self._generation_file(self._checkpoint_folder()))
+            torch.save(
+                {"step": self._step, "inputs": self._buffered_inputs},
+                self._generation_file(self._checkpoint_folder()),
+            )
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint and (file := self._generation_file(Path(checkpoint))).exists():
             saved = torch.load(file, map_location="cpu", weights_only=True)
-            self._step, self._buffered_inputs = saved["step"], send_to_device(saved["inputs"], self.args.device)
+            self._step, self._buffered_inputs = (
+                saved["step"],
+                send_to_device(saved["inputs"], self.args.device),
+            )
 
     def _checkpoint_folder(self) -> Path:
         return Path(self._get_output_dir(trial=None)) / f"checkpoint-{self.state.global_step}"

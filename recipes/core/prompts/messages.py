@@ -1,0 +1,40 @@
+"""Turns a question into chat messages, and messages into the text that the model continues."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+# DeepSeek-R1-Zero's template (arXiv 2501.12948, Table 1); r1_zero.jinja adds the two names.
+R1_ZERO_SYSTEM_PROMPT = (
+    "A conversation between User and Assistant. The user asks a question, and the Assistant solves it. The assistant first "
+    "thinks about the reasoning process in the mind and then provides the user with the answer. The reasoning process and "
+    "answer are enclosed within <think> </think> and <answer> </answer> tags, respectively, i.e., <think> reasoning process "
+    "here </think> <answer> answer here </answer>."
+)
+
+
+Messages = list[dict[str, str]]
+
+
+def to_messages(question: str | Messages, system_prompt: str | None) -> Messages:
+    """The conversation that asks `question`. One that is a conversation already stays as it is."""
+    if not isinstance(question, str):
+        return list(question)
+    system = R1_ZERO_SYSTEM_PROMPT if system_prompt is None else system_prompt
+    return [
+        *([{"role": "system", "content": system}] if system else []),
+        {"role": "user", "content": question},
+    ]
+
+
+def render_prompt(tokenizer: "PreTrainedTokenizerBase", messages: Messages) -> str:
+    """The text that the model continues."""
+    return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+
+
+def prefilled_text(tokenizer: "PreTrainedTokenizerBase") -> str:
+    """What the template has already written of the model's turn: `<think>` or nothing."""
+    prompt = render_prompt(tokenizer, [{"role": "user", "content": "?"}])
+    return "<think>" if prompt.rstrip().endswith("<think>") else ""

@@ -1,0 +1,59 @@
+"""Hashes of datasets and models, and the git commit: what a run was made from."""
+
+import hashlib
+import json
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recipes.core.models.loading import adapter_base
+from recipes.core.paths import ROOT
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+def dataset_fingerprint(dataset: "Dataset") -> dict[str, Any]:
+    """Number of rows and a hash of the questions and answers, in order. The same on every machine."""
+    digest = hashlib.sha256()
+    for question, answer in zip(dataset["question"], dataset["answer"], strict=True):
+        digest.update(f"{question}\0{answer}\0".encode())
+    return {"rows": len(dataset), "sha256": digest.hexdigest()}
+
+
+def model_sha256(name: str | Path) -> str | None:
+    """A hash of a local model's weights and of its adapter's base; `None` for a hub id, whose revision is in the configuration."""
+    folder = Path(name)
+    if not folder.is_dir():
+        return None
+    digest = hashlib.sha256((adapter_base(folder) or "").encode())
+    for file in sorted(folder.glob("*.safetensors")):
+        digest.update(file_sha256(file).encode())
+    return digest.hexdigest()
+
+
+def rows_sha256(rows: list[dict[str, Any]]) -> str:
+    return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def git_commit() -> str | None:
+    """The commit of this repository, with `-dirty` if files differ from it; `None` outside a checkout."""
+    command = [
+        "git",
+        "-C",
+        str(ROOT),
+        "describe",
+        "--always",
+        "--dirty",
+        "--abbrev=40",
+        "--exclude=*",
+    ]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
