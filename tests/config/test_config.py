@@ -1,0 +1,146 @@
+"""Command line over YAML over defaults; every key known or refused."""
+
+import dataclasses
+
+import pytest
+import yaml
+
+from recipes.core.config.config import load_config
+from recipes.core.config.keys import RENAMED_KEYS, training_keys
+from recipes.core.config.stage import RunArguments
+from recipes.core.data.questions import DataArguments
+from recipes.core.errors import UserError
+from tests.support.commands import ROOT, run, stage
+
+ARITHMETIC = "recipes/arithmetic/grpo.yaml"
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write_yaml(name="grpo.yaml", **values):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(yaml.safe_dump(values))
+        return str(path)
+
+    return write_yaml
+
+
+def parse(path, *arguments, cls=DataArguments):
+    return load_config(
+        "grpo", DataArguments, RunArguments, argv=["--config", path, *arguments]
+    ).parse(cls)
+
+
+def test_the_command_line_beats_the_yaml_and_the_yaml_beats_what_it_extends(write):
+    write("base.yaml", seed=1, dataset_name="a", max_train_samples=1)
+    path = write(extends="base.yaml", dataset_name="b", max_train_samples=2)
+    assert parse(path, cls=RunArguments).seed == 1
+    assert parse(path).dataset_name == "b"
+    assert parse(path, "--max_train_samples", "3").max_train_samples == 3
+    assert parse(path, "--max-train-samples=3").max_train_samples == 3
+
+
+def test_extending_is_one_level(write):
+    write("a.yaml", seed=1)
+    write("b.yaml", extends="a.yaml")
+    with pytest.raises(UserError, match="may not extend another file"):
+        parse(write(extends="b.yaml"))
+
+
+def test_scientific_notation_is_a_number_although_pyyaml_reads_a_string(write):
+    @dataclasses.dataclass
+    class Rate:
+        learning_rate: float = 0.0
+
+    path = write()
+    with open(path, "w") as file:
+        file.write("learning_rate: 1e-06\n")
+    assert load_config("grpo", Rate, argv=["--config", path]).parse(Rate).learning_rate == 1e-6
+
+
+@pytest.mark.parametrize(
+    ("values", "arguments", "message"),
+    [
+        (
+            {"dataset_nam": "x"},
+            [],
+            r"grpo.yaml: unknown key `dataset_nam`; did you mean `dataset_name`\?",
+        ),
+        (
+            {},
+            ["--dataset_nam", "x"],
+            r"the command line: unknown key `dataset_nam`; did you mean `dataset_name`\?",
+        ),
+        ({"torch_dtype": "float32"}, [], "`torch_dtype` is not used any more: write `dtype`"),
+        ({"overwrite_output_dir": True}, [], "resume_from_checkpoint: false"),
+        ({"seed": "many"}, [], "argument --seed: invalid int value: 'many'"),
+        ({"seed": 2.5}, [], "argument --seed: invalid int value: '2.5'"),
+        ({"extends": "nowhere.yaml"}, [], "nowhere.yaml: cannot be read"),
+        ({}, ["stray", "--seed", "1"], "'stray' belongs to no key"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_in_one_line(write, values, arguments, message):
+    with pytest.raises(UserError, match=message) as error:
+        parse(write(**values), *arguments, cls=RunArguments)
+    assert "\n" not in str(error.value)
+
+
+def test_yaml_that_is_none_is_refused_in_one_line(tmp_path):
+    for text, message in (
+        ("a: [", "not valid YAML"),
+        ("- a\n- b\n", "must hold `key: value` lines"),
+    ):
+        (tmp_path / "x.yaml").write_text(text)
+        with pytest.raises(UserError, match=message):
+            parse(str(tmp_path / "x.yaml"))
+
+
+def test_the_names_read_from_trls_source_are_the_fields_of_its_classes():
+    from trl import DistillationConfig, GRPOConfig, SFTConfig
+
+    for cls in (DistillationConfig, GRPOConfig, SFTConfig):
+        names = training_keys(cls.__name__)
+        assert {f.name for f in dataclasses.fields(cls)} <= names
+        assert not names & set(RENAMED_KEYS) - {
+            "vllm_importance_sampling_cap",
+            "use_transformers_paged",
+        }
+
+
+def test_a_secret_never_reaches_the_resolved_configuration():
+    @dataclasses.dataclass
+    class Hub:
+        hub_token: str | None = None
+        hub_model_id: str | None = None
+
+    config = load_config(
+        "grpo", Hub, argv=["--hub_token", "hf_secret", "--hub_model_id", "me/model"]
+    )
+    assert config.resolve(config.parse(Hub)) == {"hub_model_id": "me/model"}
+
+
+def test_print_config_prints_the_resolved_yaml_and_stops(tmp_path):
+    done = stage(
+        "grpo",
+        ARITHMETIC,
+        "--learning_rate",
+        "5e-4",
+        "--print-config",
+        "--output_dir",
+        tmp_path / "out",
+    )
+    assert done.returncode == 0, done.stderr
+    resolved = yaml.safe_load(done.stdout)
+    assert resolved["learning_rate"] == 5e-4
+    assert resolved["num_generations"] == 16
+    assert resolved["lora_target_modules"] == "all-linear"
+    assert resolved["rewards"][0]["name"] == "accuracy"
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["grpo", "generate", "sft", "evaluate"])
+def test_help_shows_every_default_with_its_comment_at_once(name):
+    done = run("python", f"recipes/{name}.py", "--help")
+    assert done.returncode == 0, done.stderr
+    assert (ROOT / f"recipes/defaults/{name}.yaml").read_text() in done.stdout
