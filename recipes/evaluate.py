@@ -1,258 +1,218 @@
-"""Held-out questions, one or more models, one table: how often the answer is right, and how much of that is format.
+"""Evaluation: one or more models answer held-out questions, and one table compares them.
 
-    accelerate launch recipes/evaluate.py --config recipes/arithmetic/evaluate.yaml [--models policy student] [--key value ...]
+    accelerate launch recipes/evaluate.py --config recipes/arithmetic/evaluate.yaml [--models policy student]
 
-Reads the held-out questions, other sets of questions and any models. Leaves, under outputs/<recipe>/, `scores.json` and
-`completions/<set>/<model>.jsonl` (every completion with its verdicts), each with a manifest. Started again, it draws only what is
-missing; with other settings it draws anew.
+Reads    held-out questions, other sets of questions, and any models
+Writes   outputs/<recipe>/scores.json
+         outputs/<recipe>/completions/<benchmark>/<model>.jsonl   every completion with its scores
+Resumes  with the completions that are missing; a model is sampled again if its settings changed
+
+Accuracy is split into accuracy and format, so that a gain in format is not sold as reasoning.
 """
 
-import itertools
-import logging
 import sys
-import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from trl import ModelConfig
 
-from recipes.core.config.config import load_config
-from recipes.core.config.stage import RunArguments
-from recipes.core.data.benchmarks import BenchmarkArguments, benchmark_arguments
-from recipes.core.data.filters import drop_long_prompts
-from recipes.core.data.questions import load_questions
+from recipes.core.config import Config, RunArguments, StageSpec, load_config
+from recipes.core.data import Benchmark, BenchmarkArguments, drop_long_prompts, load_benchmarks
 from recipes.core.errors import UserError
-from recipes.core.evaluation.flexible_accuracy import FlexibleAccuracy
-from recipes.core.files import Row, filter_jsonl, write_json
-from recipes.core.generation.collect import SamplingJob, collect_samples
-from recipes.core.generation.samplers import EndpointArguments, EndpointSampler, TransformersSampler
-from recipes.core.generation.sampling import SamplingArguments
-from recipes.core.models.loading import load_model
-from recipes.core.preflight.model import check_model_path, check_not_quantised
-from recipes.core.prompts.messages import render_prompt
-from recipes.core.prompts.tokenizer import load_tokenizer
+from recipes.core.evaluation import FlexibleAccuracy, ScoreBook, score_table
+from recipes.core.files import write_json
+from recipes.core.generation import (
+    EndpointArguments,
+    Sample,
+    Sampler,
+    SamplingArguments,
+    SamplingJob,
+    collect_samples,
+    open_sampler,
+)
+from recipes.core.preflight import check_model_path, fail_fast
+from recipes.core.runs import Provenance, SamplingRun, discard_changed, log_summary
 from recipes.core.runs.fingerprints import dataset_fingerprint, model_sha256
-from recipes.core.runs.manifest import log_summary, read_manifest, write_manifest
-from recipes.core.runs.resume import find_changes
-from recipes.core.runtime.device import process_state
-from recipes.core.runtime.entrypoint import run_stage
-from rewards import Reward, get_reward
-
-if TYPE_CHECKING:
-    from datasets import Dataset
-
-logger = logging.getLogger(__name__)
+from recipes.core.runs.manifest import write_manifest
+from recipes.core.runtime import process_state, run_stage
+from rewards import get_reward
 
 
 @dataclass
 class EvaluateArguments(BenchmarkArguments):
-    """Keys of this stage."""
+    """Keys of this stage; recipes/defaults/evaluate.yaml explains each."""
 
-    models: list[str] | None = field(
-        default=None,
-        metadata={
-            "help": "`name=folder or hub id`, `name=http://host/v1#model`, or `policy`, `student` for what the run has left."
-        },
-    )
-    greedy: bool = field(
-        default=False, metadata={"help": "Also draw the most likely completion of each question."}
-    )
-    batch_size: int = field(
-        default=64, metadata={"help": "Completions drawn at once, per process."}
-    )
-    verdict: str = field(
-        default="accuracy", metadata={"help": "The reward that says whether an answer is right."}
-    )
+    models: list[str] | None = None
+    greedy: bool = False
+    batch_size: int = 64
+    correctness_reward: str = "accuracy"
+
+
+STAGE = StageSpec(
+    name="evaluate",
+    arguments=(
+        EvaluateArguments,
+        SamplingArguments,
+        EndpointArguments,
+        ModelConfig,
+        RunArguments,
+    ),
+    artifact="scores.json",
+)
 
 
 def main() -> None:
-    started = time.time()
-    kinds = (EvaluateArguments, SamplingArguments, EndpointArguments, ModelConfig, RunArguments)
-    config = load_config("evaluate", *kinds)
-    args, sampling, endpoint, model_args, stage = (config.parse(cls) for cls in kinds)
-    config.print_and_exit(args, sampling, endpoint, model_args, stage)
-    check_not_quantised(model_args)
-    run_dir = config.output_dir(stage)
-    chosen = list_models(args.models, model_args.model_name_or_path, run_dir)
-    get_reward(args.verdict)  # whether there is one is known now
-    asked = benchmark_arguments(args, config.source)
-    sets = {
-        name: load_questions(one, one.dataset_test_split, one.max_eval_samples)
-        for name, one in asked.items()
-    }
-    for (
-        name,
-        questions,
-    ) in (
-        sets.items()
-    ):  # before a model's tokenizer leaves out long ones: models are compared by these keys
-        numbers = [f"{index:06d}" for index in range(len(questions))]
-        sets[name] = questions.remove_columns(
-            [c for c in questions.column_names if c == "key"]
-        ).add_column("key", numbers)
+    config = load_config(STAGE)
+    args = config.parse(EvaluateArguments)
+    model_args = config.parse(ModelConfig)
+    sampling = config.parse(SamplingArguments)
 
-    from recipes.core.evaluation.metrics import compare_paired, question_accuracy, summarize_scores
-    from recipes.core.evaluation.score_table import score_table
+    # Mistakes that can be found within a second: paths of all models, rewards, missing datasets.
+    fail_fast(config)
+    models = list_models(config)
+    benchmarks = load_benchmarks(args, config.source)
 
-    resolved = config.resolve(args, sampling, model_args, stage)
-    inputs = {name: dataset_fingerprint(questions) for name, questions in sets.items()}
-    is_main = process_state().is_main_process
-    hashes = {name: model_sha256(path) if is_main else None for name, path in chosen.items()}
-    summaries: dict[str, dict[str, Any]] = {name: {} for name in sets}
-    accuracies: dict[str, dict[str, dict[str, float]]] = {name: {} for name in sets}
-    speeds: dict[str, dict[str, dict[str, float]]] = {
-        name: {} for name in sets
-    }  # not in scores.json, which is always the same
-    for model, path in chosen.items():
-        teacher, about = open_model(path, args, endpoint, model_args)
-        settings = {
-            key: value
-            for key, value in resolved.items()
-            if key not in ("models", "eval_sets", "greedy")
-        }
-        for name, questions in sets.items():
-            made_of = {
-                "config": settings,
-                "inputs": {"dataset": inputs[name], "model": hashes[model]},
-                "model": dict(about),
-            }
-            file = run_dir / "completions" / name / f"{model}.jsonl"
-            rows, speed = answers(
-                teacher, questions, asked[name], sampling, file, stage.seed, made_of
-            )
-            accuracies[name][model] = question_accuracy(rows)
-            summaries[name][model] = summarize_scores(rows, stage.seed) | about
-            speeds[name][model] = speed
-            if args.greedy:
-                once = replace(sampling, temperature=0.0, num_generations=1)
-                made_of["config"] = made_of["config"] | {"temperature": 0.0, "num_generations": 1}
-                rows, _ = answers(
-                    teacher,
-                    questions,
-                    asked[name],
-                    once,
-                    file.with_suffix(".greedy.jsonl"),
-                    stage.seed,
-                    made_of,
-                )
-                summaries[name][model]["greedy_accuracy"] = summarize_scores(rows, stage.seed)[
-                    "accuracy"
-                ]
-        del teacher  # the next model takes its memory
-    if not is_main:
+    # Every model answers every benchmark; what is already on the disk is not sampled again.
+    scores = ScoreBook(config.parse(RunArguments).seed)
+    for model, path in models.items():
+        endpoint = config.parse(EndpointArguments)
+        with open_sampler(path, model_args, endpoint, args.chat_template) as sampler:
+            for benchmark in benchmarks:
+                evaluation = Evaluation(config, sampling, model, path, benchmark)
+                samples, stats = evaluation.run(sampler)
+                scores.add(model, benchmark.name, samples, sampler.metadata)
+                scores.add_speed(model, benchmark.name, stats)
+                if args.greedy:
+                    samples, _ = evaluation.greedy().run(sampler)
+                    scores.add_greedy(model, benchmark.name, samples)
+    if not process_state().is_main_process:
         return
-    compared = {
-        name: {
-            f"{second} - {first}": compare_paired(of_model[first], of_model[second], stage.seed)
-            for first, second in itertools.pairwise(
-                chosen
-            )  # as the story goes: base and policy, policy and student
+
+    # One document for machines, one table for people.
+    write_scores(config, scores, models, benchmarks)
+    sys.stdout.write(score_table(scores, sampling))
+    wrote = f"{config.run_dir}/scores.json and {config.run_dir}/completions"
+    read = f"{len(benchmarks[0].questions)} held-out questions of {args.dataset_name}"
+    log_summary("evaluate", read, wrote, config.started)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One model on one benchmark.
+
+    Attributes:
+        path: folder, hub id or address of the model.
+        suffix: of the file of its completions, before `.jsonl`.
+    """
+
+    config: Config
+    sampling: SamplingArguments
+    model: str
+    path: str
+    benchmark: Benchmark
+    suffix: str = ""
+
+    def greedy(self) -> "Evaluation":
+        """The same with the most likely completion of each question."""
+        sampling = replace(self.sampling, temperature=0.0, num_generations=1)
+        return replace(self, sampling=sampling, suffix=".greedy")
+
+    def run(self, sampler: Sampler) -> tuple[list[Sample], dict[str, float]]:
+        """Every completion in the order of the questions, and how fast they were sampled."""
+        args = self.config.parse(EvaluateArguments)
+        questions = self.benchmark.questions
+        if sampler.tokenizer:
+            length = self.benchmark.arguments.max_prompt_length
+            questions = drop_long_prompts(questions, sampler.tokenizer, length)
+        correct = get_reward(args.correctness_reward)
+        folder = self.config.run_dir / "completions" / self.benchmark.name
+        job = SamplingJob(
+            questions,
+            self.sampling,
+            scorers={
+                "correct": correct,
+                "flexible": FlexibleAccuracy(correct),
+                "format": get_reward("format"),
+            },
+            file=folder / f"{self.model}{self.suffix}.jsonl",
+            seed=self.config.parse(RunArguments).seed,
+            batch_size=args.batch_size,
+            label=f"evaluate {self.model} on {self.benchmark.name}",
+        )
+        first_prompt = sampler.first_prompt(questions)
+        provenance = self.provenance(sampler.metadata | {"first_prompt": first_prompt})
+        with SamplingRun("evaluate", job.file, provenance, on_change=discard_changed) as run:
+            samples, stats = collect_samples(sampler, job)
+            run.stats = stats or run.stats
+        return samples, run.stats
+
+    def provenance(self, metadata: dict[str, object]) -> Provenance:
+        """What the completions depend on; which other models are evaluated does not matter."""
+        settings = self.config.resolve(*STAGE.arguments)
+        for key in ("models", "eval_sets", "greedy"):
+            settings.pop(key, None)
+        settings["temperature"] = self.sampling.temperature
+        settings["num_generations"] = self.sampling.num_generations
+        is_main = process_state().is_main_process  # hashing weights takes seconds a gigabyte
+        inputs = {
+            "dataset": dataset_fingerprint(self.benchmark.questions),
+            "model": model_sha256(self.path) if is_main else None,
         }
-        for name, of_model in accuracies.items()
-    }
-    document = {name: {"models": summaries[name], "paired": compared[name]} for name in sets}
-    write_json(
-        run_dir / "scores.json", document | {"sampling": vars(sampling) | {"seed": stage.seed}}
-    )
-    made_of = {
-        "config": resolved,
-        "inputs": inputs | {f"model {name}": value for name, value in hashes.items()},
-    }
-    write_manifest(
-        run_dir / "scores.manifest.json", "evaluate", made_of, started, status="finished"
-    )
-    sys.stdout.write(score_table(summaries, speeds["held_out"], compared["held_out"], sampling))
-    left = f"{run_dir}/scores.json (beside it: {', '.join(sorted(path.name for path in run_dir.iterdir()))})"
-    log_summary(
-        "evaluate",
-        f"{len(sets['held_out'])} held-out questions of {args.dataset_name}",
-        left,
-        started,
-    )
+        return Provenance(settings, inputs, model=metadata)
 
 
-def list_models(entries: list[str] | None, single: str | None, run_dir: Path) -> dict[str, str]:
-    """Name and path (or address) of each model to evaluate; every local one is looked at before the first is run."""
+def list_models(config: Config) -> dict[str, str]:
+    """Name and path or address of each model; all local paths are checked.
+
+    An entry of `models` is `name=folder or hub id`, `name=http://host/v1#model`, or the name of an
+    artefact of the run, such as `policy`.
+    """
+    single = config.parse(ModelConfig).model_name_or_path
+    entries = config.parse(EvaluateArguments).models
     if single:
         entries = [f"{Path(single).name}={single}"]
     if not entries:
         raise UserError(
-            "models is not set; write `models: [base=some/folder, policy, student]` or `--model_name_or_path X`"
+            "models is not set; write `models: [base=some/folder, policy, student]` "
+            "or `--model_name_or_path X`"
         )
-    chosen = {}
+
+    models: dict[str, str] = {}
     for entry in entries:
-        name, given, path = entry.partition("=")
-        if not name or name in chosen:
+        name, is_path, path = entry.partition("=")
+        if not name or name in models:
             raise UserError(
-                f"models: {entry!r} needs a name of its own, as in name={path or 'some/folder'}"
+                f"models: {entry!r} needs a unique name, as in name={path or 'some/folder'}"
             )
-        if path.startswith(("http://", "https://")):
-            if not path.partition("#")[2]:
-                raise UserError(f"models: {entry!r} names no model; write name={path}#model")
-            chosen[name] = path
-        else:
-            chosen[name] = check_model_path("models", path if given else str(run_dir / name))
-    return chosen
+        if not is_path:
+            path = str(config.run_dir / name)
+        models[name] = check_model_address(entry, name, path)
+    return models
 
 
-def open_model(
-    path: str, args: EvaluateArguments, endpoint: EndpointArguments, model_args: ModelConfig
-) -> tuple[TransformersSampler | EndpointSampler, dict[str, Any]]:
-    """Someone to answer the questions, and facts about it: `model`, `parameters`, `weights_mb` and `template` (local ones)."""
-    if path.startswith(("http://", "https://")):
-        url, _, name = path.partition("#")
-        return EndpointSampler(url, name, endpoint), {"model": path, "parameters": None}
-    tokenizer = load_tokenizer(path, args.chat_template, revision=model_args.model_revision)
-    model = load_model(path, model_args)
-    facts = {
-        "parameters": model.num_parameters(),
-        "weights_mb": round(model.get_memory_footprint() / 1e6, 1),
-    }
-    return TransformersSampler(model, tokenizer), {
-        "model": path,
-        "template": tokenizer.chat_template,
-    } | facts
+def check_model_address(entry: str, name: str, path: str) -> str:
+    """`path`, if it can be a model: an address with the model's name, a folder, or a hub id."""
+    if not path.startswith(("http://", "https://")):
+        return check_model_path("models", path)
+    if not path.partition("#")[2]:
+        raise UserError(f"models: {entry!r} lacks the model's name; write {name}={path}#model")
+    return path
 
 
-def answers(
-    teacher: TransformersSampler | EndpointSampler,
-    questions: "Dataset",
-    args: EvaluateArguments,
-    sampling: SamplingArguments,
-    file: Path,
-    seed: int,
-    made_of: dict[str, Any],
-) -> tuple[list[Row], dict[str, float]]:
-    """Every completion of one model on one set with its verdicts, in the order of the questions; and how fast it came."""
-    state, began, about = process_state(), time.time(), file.with_suffix(".manifest.json")
-    if isinstance(teacher, TransformersSampler):
-        questions = drop_long_prompts(questions, teacher.tokenizer, args.max_prompt_length)
-        made_of["model"]["first_prompt"] = render_prompt(teacher.tokenizer, questions[0]["prompt"])
-    else:
-        made_of["model"]["first_prompt"] = questions[0]["prompt"]
-    before = read_manifest(about).get("drawn", {})
-    with state.main_process_first():
-        if state.is_main_process:
-            if find_changes(about, made_of):
-                logger.info("%s was drawn with other settings and is drawn anew", file)
-                file.unlink(missing_ok=True)
-                before = {}
-            write_manifest(about, "evaluate", made_of, began, status="running", drawn=before)
-            filter_jsonl(file, lambda row: True)
-    verdict = get_reward(args.verdict)
-    judges: dict[str, Reward] = {
-        "verdict": verdict,
-        "lenient": FlexibleAccuracy(verdict),
-        "format": get_reward("format"),
-    }
-    wanted = SamplingJob(
-        questions, list(questions["key"]), sampling, judges, file, seed, args.batch_size
-    )
-    rows, drawn = collect_samples(teacher, wanted, f"evaluate {file.stem} on {file.parent.name}")
-    if state.is_main_process:
-        write_manifest(about, "evaluate", made_of, began, status="finished", drawn=drawn or before)
-    return rows, drawn or before
+def write_scores(
+    config: Config, scores: ScoreBook, models: dict[str, str], benchmarks: list[Benchmark]
+) -> None:
+    """Writes scores.json and its manifest."""
+    sampling = vars(config.parse(SamplingArguments)) | {"seed": config.parse(RunArguments).seed}
+    write_json(config.run_dir / "scores.json", scores.to_dict() | {"sampling": sampling})
+    inputs: dict[str, object] = {}
+    for benchmark in benchmarks:
+        inputs[benchmark.name] = dataset_fingerprint(benchmark.questions)
+    for model, path in models.items():
+        inputs[f"model {model}"] = model_sha256(path)
+    provenance = Provenance(config.resolve(*STAGE.arguments), inputs)
+    manifest = config.run_dir / "scores.manifest.json"
+    write_manifest(manifest, "evaluate", provenance, config.started, status="finished")
 
 
 if __name__ == "__main__":

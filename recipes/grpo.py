@@ -1,181 +1,115 @@
-"""Pure reinforcement learning: GRPO on a base model with rewards, no SFT before it.
+"""Reinforcement learning with verifiable rewards: GRPO on a base model, with no SFT before it.
 
     accelerate launch recipes/grpo.py --config recipes/arithmetic/grpo.yaml [--key value ...]
 
-Reads questions with answers. Leaves, under outputs/<recipe>/: `policy/` (LoRA adapter, or full weights with
-`use_peft: false`) and `rollouts/train.jsonl` (every completion with its rewards and advantage). Started again, it goes on
-from the last checkpoint.
+Reads    questions with answers
+Writes   outputs/<recipe>/policy/            LoRA adapter, or full weights with `use_peft: false`
+         outputs/<recipe>/rollouts/*.jsonl   every completion with its rewards and its advantage
+Resumes  from the last intact checkpoint when the same command is run again
 """
 
-import os
-import time
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from trl import ModelConfig
 
-from recipes.core.config.config import Config, load_config
-from recipes.core.config.rewards import RewardArguments, control_entries, reward_entries
-from recipes.core.config.stage import RunArguments
-from recipes.core.data.filters import drop_long_prompts
-from recipes.core.data.order import longest_first, prompt_lengths
-from recipes.core.data.questions import DataArguments, load_questions
-from recipes.core.errors import UserError
-from recipes.core.files import filter_jsonl
-from recipes.core.memory.plan import MemoryPlan, plan_memory
-from recipes.core.models.loading import (
-    max_model_length,
-    model_config,
-    training_dtype,
-    training_kwargs,
+from recipes.core.config import (
+    RewardArguments,
+    RunArguments,
+    StageSpec,
+    load_config,
+    reward_entries,
 )
-from recipes.core.preflight.batch import BatchArguments, check_batch
-from recipes.core.preflight.model import check_memory_keys, check_model_path
-from recipes.core.preflight.vllm import check_vllm
-from recipes.core.prompts.messages import prefilled_text
-from recipes.core.prompts.tokenizer import load_tokenizer
-from recipes.core.runs.checkpoints import checkpoint_step
-from recipes.core.runs.fingerprints import dataset_fingerprint, model_sha256
-from recipes.core.runs.manifest import log_summary
-from recipes.core.runs.resume import ResumeArguments, find_resume_checkpoint
-from recipes.core.runtime.device import has_accelerator
-from recipes.core.runtime.entrypoint import run_stage
+from recipes.core.data import (
+    DataArguments,
+    drop_long_prompts,
+    load_eval_questions,
+    load_questions,
+    longest_first,
+)
+from recipes.core.models import configure_model
+from recipes.core.preflight import fail_fast
+from recipes.core.prompts import load_tokenizer, prefilled_text
+from recipes.core.runs import ResumeArguments, TrainingRun
+from recipes.core.runtime import run_stage
 from rewards import build_rewards
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 
 @dataclass
 class GRPOArguments(DataArguments, RewardArguments, ResumeArguments):
-    """Keys of this stage that are not TRL's."""
+    """Keys of this stage that TRL does not have; recipes/defaults/grpo.yaml explains each."""
 
-    max_seconds: float | None = field(
-        default=None, metadata={"help": "Stop after so many seconds of training, too."}
-    )
-    longest_first: bool = field(
-        default=False,
-        metadata={"help": "Begin with the longest prompts and full-length completions."},
-    )
+    max_seconds: float | None = None
+    longest_first: bool = False
+
+
+STAGE = StageSpec(
+    name="grpo",
+    arguments=(GRPOArguments, ModelConfig, RunArguments),
+    trl_config="GRPOConfig",
+    artifact="policy",
+)
 
 
 def main() -> None:
-    started = time.time()
-    config = load()
-    args, model_args, stage = (
-        config.parse(GRPOArguments),
-        config.parse(ModelConfig),
-        config.parse(RunArguments),
-    )
-    run_dir = config.output_dir(stage)
-    entries = reward_entries(args, config)
-    if args.control:
-        entries, run_dir = control_entries(args.control), run_dir / f"control_{args.control}"
-    _, weights = build_rewards(
-        entries
-    )  # whether they can be built is known now; the prefix is once the tokenizer is loaded
-    check_model_path("model_name_or_path", model_args.model_name_or_path)
-    check_batch(config.parse(BatchArguments), int(os.environ.get("WORLD_SIZE", "1")))
-    if not config.print_config:
-        questions = load_questions(args, args.dataset_train_split, args.max_train_samples)
+    config = load_config(STAGE)
+    args = config.parse(GRPOArguments)
+    model_args = config.parse(ModelConfig)
 
-    from trl import GRPOConfig, get_peft_config, get_quantization_config
+    # Mistakes that can be found within a second: paths, rewards, a batch that does not divide.
+    fail_fast(config)
+    questions = load_questions(args, args.dataset_train_split, args.max_train_samples)
 
-    training_args = config.parse_training(
-        GRPOConfig, output_dir=str(run_dir / "policy"), reward_weights=weights
-    )
-    config.print_and_exit(args, model_args, training_args)
-    check_memory_keys(training_args, model_args)
-    if training_args.use_vllm:
-        check_vllm("use_vllm", model_args)
-        if training_args.vllm_mode == "server" and not has_accelerator():
-            raise UserError(
-                "vllm_mode: server: TRL sends it the weights by NCCL, which needs a GPU; write vllm_mode: colocate"
-            )
-    model_args.dtype = training_dtype(model_args)
+    # From here on torch is needed, and importing it takes seconds.
+    from trl import get_peft_config, get_quantization_config
 
-    from recipes.core.training.grpo_trainer import RecipeGRPOTrainer
-    from recipes.core.training.train import train
+    from recipes.core.training import RecipeGRPOTrainer, RolloutLog, train
 
-    tokenizer = load_tokenizer(
-        model_args.model_name_or_path, args.chat_template, revision=model_args.model_revision
-    )
-    functions, _ = build_rewards(entries, prefix=prefilled_text(tokenizer))
+    # Rewards: functions that score completions, and what each score is worth. The prefix is what
+    # the chat template has already written of the reply, such as <think>.
+    base_model = str(model_args.model_name_or_path)
+    tokenizer = load_tokenizer(base_model, args.chat_template, revision=model_args.model_revision)
+    reward_funcs, weights = build_rewards(reward_entries(config), prefix=prefilled_text(tokenizer))
+
+    # The configuration is final from here on.
+    training_args = config.parse_training(reward_weights=weights)
+    configure_model(training_args, model_args, args.max_prompt_length)
+
+    # Data: a row is a question, its answer, and the prompt as chat messages.
     questions = drop_long_prompts(questions, tokenizer, args.max_prompt_length)
-    held_out = None
-    if training_args.eval_strategy != "no":
-        held_out = load_questions(args, args.dataset_test_split, args.max_eval_samples)
-        held_out = drop_long_prompts(held_out, tokenizer, args.max_prompt_length)
+    eval_questions = load_eval_questions(args, training_args, tokenizer)
 
-    policy_dir = Path(training_args.output_dir)
-    made_of = {
-        "config": config.resolve(args, model_args, training_args),
-        "inputs": {
-            "dataset": dataset_fingerprint(questions),
-            "model": model_sha256(model_args.model_name_or_path),
-        },
-        "batch": {"processes": training_args.world_size},
-    }
-    checkpoint = find_resume_checkpoint(
-        policy_dir, made_of, training_args.resume_from_checkpoint, args.resume_anyway
-    )
-    if args.longest_first:
-        groups = training_args.generation_batch_size // training_args.num_generations
-        lengths = prompt_lengths(questions, tokenizer)
-        seed = training_args.seed if training_args.shuffle_dataset else None
-        questions = longest_first(questions, lengths, groups, seed)
-    training_args.model_init_kwargs = training_kwargs(model_args) | (
-        training_args.model_init_kwargs or {}
-    )
-    if (
-        training_args.use_vllm
-        and args.max_prompt_length
-        and not training_args.vllm_max_model_length
-    ):
-        # vLLM keeps room for a whole sequence, by default as long as the model allows.
-        longest = args.max_prompt_length + training_args.max_completion_length
-        training_args.vllm_max_model_length = min(longest, max_model_length(model_args))
+    # The run: its folder, its provenance, and the checkpoint that it resumes from, if any.
+    inputs = {"dataset": questions, "model": base_model}
+    run = TrainingRun.open(config, training_args, inputs)
+    if args.longest_first:  # running out of memory then happens in the first step
+        questions = longest_questions_first(questions, training_args)
+
+    # Train with TRL's trainer, which here also logs every completion and stops at NaN.
     trainer = RecipeGRPOTrainer(
-        model=model_args.model_name_or_path,
-        reward_funcs=functions,
+        model=base_model,
+        reward_funcs=reward_funcs,
         args=training_args,
         train_dataset=questions,
-        eval_dataset=held_out,
+        eval_dataset=eval_questions,
         processing_class=tokenizer,
         quantization_config=get_quantization_config(model_args),
         peft_config=get_peft_config(model_args),
-        rollouts_dir=run_dir / "rollouts",
+        rollout_log=RolloutLog(run.folder.parent / "rollouts", run.resume_step),
         full_length_first=args.longest_first,
     )
-    if trainer.is_world_process_zero():
-        done = checkpoint_step(Path(checkpoint)) if checkpoint else 0
-        # What comes after the checkpoint is done again; at its own step the evaluation was before it.
-        filter_jsonl(run_dir / "rollouts/train.jsonl", lambda row: row["step"] < done)
-        filter_jsonl(
-            run_dir / "rollouts/eval.jsonl", lambda row: bool(checkpoint) and row["step"] <= done
-        )
-
-    def plan() -> MemoryPlan | None:
-        key = next(
-            (key for key in ("steps_per_generation", "generation_batch_size") if config.given(key)),
-            None,
-        )
-        longest = max(prompt_lengths(questions, tokenizer))
-        return plan_memory(
-            model_config(trainer), model_args, training_args, longest, generation_key=key
-        )
-
-    train(trainer, "grpo", made_of, checkpoint, started, args.max_seconds, plan)
-    log_summary(
-        "grpo",
-        f"{len(questions)} questions of {args.dataset_name}",
-        f"{policy_dir} and {run_dir}/rollouts",
-        started,
-    )
+    train(trainer, run, longest=max(questions["prompt_tokens"]), max_seconds=args.max_seconds)
+    run.log_summary(f"{len(questions)} questions of {args.dataset_name}", wrote=str(run.folder))
 
 
-def load(argv: list[str] | None = None) -> Config:
-    """The stage's configuration, keys checked."""
-    return load_config(
-        "grpo", GRPOArguments, ModelConfig, RunArguments, training_arguments="GRPOConfig", argv=argv
-    )
+def longest_questions_first(questions: "Dataset", training_args: Any) -> "Dataset":
+    """Orders the questions so that the first generation batch has the longest prompts."""
+    groups = training_args.generation_batch_size // training_args.num_generations
+    seed = training_args.seed if training_args.shuffle_dataset else None
+    return longest_first(questions, groups, seed)
 
 
 if __name__ == "__main__":

@@ -1,196 +1,154 @@
-"""On-policy distillation: the student answers the training questions itself, and the teacher's probabilities of every next token
-teach it. The method of `sft` that `distillation: on_policy` chooses.
+"""On-policy distillation: the student answers, and the teacher's probabilities of each token teach it.
 
-Generalised knowledge distillation (arXiv 2306.13649), by TRL's DistillationTrainer; see also "On-Policy Distillation" (Thinking
-Machines Lab, 2025, https://thinkingmachines.ai/blog/on-policy-distillation). No traces are read, and no answer is judged.
+    accelerate launch recipes/on_policy.py --config recipes/arithmetic/on_policy.yaml [--key value ...]
+
+Reads    questions, and a teacher (policy/ of the run by default)
+Writes   outputs/<recipe>/student/
+Resumes  from the last intact checkpoint when the same command is run again
+
+Generalised knowledge distillation (arXiv 2306.13649), by TRL's DistillationTrainer; see also
+"On-Policy Distillation" (Thinking Machines Lab, 2025,
+https://thinkingmachines.ai/blog/on-policy-distillation). It reads no traces and scores no answers.
 """
 
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from trl import ModelConfig
 
-from recipes.core.config.config import Config, known_keys, read_config
-from recipes.core.config.keys import check_key
-from recipes.core.config.stage import RunArguments
-from recipes.core.data.filters import drop_long_prompts
-from recipes.core.data.questions import DataArguments, load_questions
+from recipes.core.config import Config, RunArguments, StageSpec, load_config
+from recipes.core.data import (
+    DataArguments,
+    drop_long_prompts,
+    load_eval_questions,
+    load_questions,
+)
 from recipes.core.errors import UserError
-from recipes.core.models.loading import load_model, training_dtype, training_kwargs, weight_dtype
-from recipes.core.preflight.model import check_memory_keys, check_model_path
+from recipes.core.models import configure_model, load_model, weight_dtype
+from recipes.core.preflight import check_model_path, fail_fast
 from recipes.core.preflight.teacher import check_teacher
-from recipes.core.prompts.tokenizer import load_tokenizer
-from recipes.core.runs.fingerprints import dataset_fingerprint, model_sha256
-from recipes.core.runs.manifest import log_summary
-from recipes.core.runs.resume import ResumeArguments, find_resume_checkpoint
+from recipes.core.prompts import load_tokenizer
+from recipes.core.runs import ResumeArguments, TrainingRun
+from recipes.core.runtime import run_stage
 
 if TYPE_CHECKING:
-    pass
-
-
-METHODS = ("traces", "on_policy")
-
-
-@dataclass
-class MethodArguments(ResumeArguments):
-    """The keys of both ways in which the student learns."""
-
-    distillation: str = field(default="traces", metadata={"help": f"One of {', '.join(METHODS)}."})
+    from datasets import Dataset
+    from transformers import PreTrainedModel
+    from trl import DistillationConfig
 
 
 @dataclass
-class OnPolicyArguments(DataArguments, MethodArguments):
-    """Keys of this method that are not TRL's: the questions, and TRL's key for the teacher, whose default is ours."""
+class TeacherArguments:
+    """TRL's key for the teacher; by default it is the policy of the run."""
 
-    teacher_model_name_or_path: str | None = field(
-        default=None, metadata={"help": "Default: policy/ of the run."}
-    )
+    teacher_model_name_or_path: str | None = None
 
 
-def load(traces_arguments: type, argv: list[str] | None = None) -> Config:
-    """The `sft` stage's configuration, its keys checked against the method that it chooses.
-
-    A YAML serves both methods: the keys under `on_policy:` are those of this one and win over those outside, which are the keys
-    of SFT. A key of the other method on the command line, or in the wrong place of the YAML, raises `UserError`.
-    """
-    config = read_config("sft", training_arguments="SFTConfig", argv=argv)
-    values = dict(config.values)
-    section = values.pop("on_policy", {})
-    if not isinstance(section, dict):
-        raise UserError(
-            f"{config.source}: `on_policy` must hold `key: value` lines, holds {type(section).__name__}"
-        )
-    chosen = replace(config, values=values).parse(MethodArguments).distillation
-    if chosen not in METHODS:
-        raise UserError(f"distillation is {chosen!r}; write one of {', '.join(METHODS)}")
-    own = {
-        "traces": known_keys(
-            traces_arguments, ModelConfig, RunArguments, training_arguments="SFTConfig"
-        ),
-        "on_policy": known_keys(
-            OnPolicyArguments, ModelConfig, RunArguments, training_arguments="DistillationConfig"
-        ),
-    }
-    # A YAML of `trl distillation` has no section: its keys are all this method's.
-    outside = "traces" if section else chosen
-    for keys, method, where, cure in (
-        (
-            values,
-            outside,
-            config.source,
-            "write it under `on_policy:`" if outside == "traces" else "leave it out",
-        ),
-        (section, "on_policy", f"{config.source}, on_policy", "write it outside `on_policy:`"),
-        (
-            config.command_line_keys(),
-            chosen,
-            "the command line",
-            f"this is `distillation: {chosen}`",
-        ),
-    ):
-        other = METHODS[1 - METHODS.index(method)]
-        for key in keys:
-            if key in own[other] - own[method]:
-                raise UserError(f"{where}: `{key}` is a key of `distillation: {other}`; {cure}")
-            check_key(key, own[method], where)
-    if chosen == "on_policy":
-        values = {key: value for key, value in values.items() if key in own["on_policy"]} | section
-    return replace(config, values=values)
+@dataclass
+class OnPolicyArguments(DataArguments, TeacherArguments, ResumeArguments):
+    """Keys of this stage besides TRL's; recipes/defaults/on_policy.yaml explains each."""
 
 
-def distil(config: Config, started: float) -> None:
-    """Trains `student/` on its own answers to the training questions, as taught by the teacher.
+STAGE = StageSpec(
+    name="on_policy",
+    arguments=(OnPolicyArguments, ModelConfig, RunArguments),
+    trl_config="DistillationConfig",
+    artifact="student",
+)
 
-    `started` is `time.time()` at the start of the stage. What cannot be meant raises `UserError` before anything is trained.
-    """
-    args, model_args, stage = (
-        config.parse(OnPolicyArguments),
-        config.parse(ModelConfig),
-        config.parse(RunArguments),
-    )
-    run_dir = config.output_dir(stage)
-    teacher_name = args.teacher_model_name_or_path or str(run_dir / "policy")
-    check_model_path("model_name_or_path", model_args.model_name_or_path)
-    if not config.print_config:
-        check_model_path("teacher_model_name_or_path", teacher_name)
-        questions = load_questions(args, args.dataset_train_split, args.max_train_samples)
 
-    from transformers.integrations import unset_hf_deepspeed_config
-    from trl import DistillationConfig, get_peft_config, get_quantization_config
+def main() -> None:
+    config = load_config(STAGE)
+    args = config.parse(OnPolicyArguments)
+    model_args = config.parse(ModelConfig)
 
-    training_args = config.parse_training(DistillationConfig, output_dir=str(run_dir / "student"))
-    config.print_and_exit(args, model_args, training_args)
-    check_memory_keys(training_args, model_args)
-    model_args.dtype, dtype = training_dtype(model_args), weight_dtype(model_args)
+    # Mistakes that can be found within a second: paths of both models, an unreadable dataset.
+    fail_fast(config)
+    teacher_name = teacher_path(config)
+    questions = load_questions(args, args.dataset_train_split, args.max_train_samples)
+
+    # From here on torch is needed, and importing it takes seconds.
+    from trl import get_peft_config, get_quantization_config
+
+    from recipes.core.training import RecipeDistillationTrainer, train
+
+    training_args = config.parse_training()
     teacher_args = replace(
-        model_args, model_revision=training_args.teacher_model_revision or "main", dtype=dtype
+        model_args,
+        model_revision=training_args.teacher_model_revision or "main",
+        dtype=weight_dtype(model_args),
     )
+    configure_model(training_args, model_args)
 
-    from recipes.core.training.train import train
-    from recipes.core.training.trainers import RecipeDistillationTrainer
-
-    tokenizer = load_tokenizer(
-        model_args.model_name_or_path, args.chat_template, revision=model_args.model_revision
-    )
+    # Data: a row is a question and the prompt as chat messages.
+    base_model = str(model_args.model_name_or_path)
+    tokenizer = load_tokenizer(base_model, args.chat_template, revision=model_args.model_revision)
     check_teacher(teacher_name, teacher_args, model_args, tokenizer)
     questions = drop_long_prompts(questions, tokenizer, args.max_prompt_length)
-    held_out = None
-    if training_args.eval_strategy != "no":
-        held_out = load_questions(args, args.dataset_test_split, args.max_eval_samples)
-        held_out = drop_long_prompts(held_out, tokenizer, args.max_prompt_length)
-    batch = (
-        training_args.train_batch_size
-        * training_args.world_size
-        * training_args.gradient_accumulation_steps
-    )
-    if (
-        len(questions) < batch
-    ):  # TRL leaves out a batch that is not full, and would train on nothing
-        raise UserError(
-            f"per_device_train_batch_size: {len(questions)} questions do not fill one step of {batch}; lower it"
-        )
+    eval_questions = load_eval_questions(args, training_args, tokenizer)
+    check_one_step(questions, training_args)
 
-    student_dir = Path(training_args.output_dir)
-    made_of = {
-        "config": config.resolve(args, model_args, training_args),
-        "inputs": {
-            "dataset": dataset_fingerprint(questions),
-            "teacher": model_sha256(teacher_name),
-            "model": model_sha256(model_args.model_name_or_path),
-        },
-        "batch": {"processes": training_args.world_size},
+    # The run: its folder, its provenance, and the checkpoint that it resumes from, if any.
+    inputs = {
+        "dataset": questions,
+        "teacher": teacher_name,
+        "model": base_model,
     }
-    checkpoint = find_resume_checkpoint(
-        student_dir, made_of, training_args.resume_from_checkpoint, args.resume_anyway
-    )
-    training_args.model_init_kwargs = training_kwargs(model_args) | (
-        training_args.model_init_kwargs or {}
-    )
-    # ZeRO-3 splits what is loaded under it, and no adapter can be merged into parts: the trainer splits the merged teacher.
-    unset_hf_deepspeed_config()
-    teacher = load_model(
-        teacher_name, teacher_args, **(training_args.teacher_model_init_kwargs or {})
-    )
-    if training_args.deepspeed_plugin:
-        training_args.deepspeed_plugin.set_deepspeed_weakref()
-    training_args.teacher_model_init_kwargs = (
-        None  # TRL wants them only for a teacher that it loads itself
-    )
+    run = TrainingRun.open(config, training_args, inputs)
+
+    # Train with TRL's trainer.
     trainer = RecipeDistillationTrainer(
-        model=model_args.model_name_or_path,
-        teacher_model=teacher,
+        model=base_model,
+        teacher_model=load_teacher(teacher_name, teacher_args, training_args),
         args=training_args,
         train_dataset=questions,
-        eval_dataset=held_out,
+        eval_dataset=eval_questions,
         processing_class=tokenizer,
         quantization_config=get_quantization_config(model_args),
         peft_config=get_peft_config(model_args),
     )
-    train(trainer, "sft", made_of, checkpoint, started)
-    log_summary(
-        "sft",
-        f"{len(questions)} questions of {args.dataset_name} and {teacher_name}",
-        str(student_dir),
-        started,
-    )
+    train(trainer, run)
+    read = f"{len(questions)} questions of {args.dataset_name} and {teacher_name}"
+    run.log_summary(read, wrote=str(run.folder))
+
+
+def teacher_path(config: Config) -> str:
+    """Folder or hub id of the teacher."""
+    named = config.parse(TeacherArguments).teacher_model_name_or_path
+    name = named or str(config.run_dir / "policy")
+    return check_model_path("teacher_model_name_or_path", name)
+
+
+def check_one_step(questions: "Dataset", training_args: "DistillationConfig") -> None:
+    """Raises `UserError` if the questions do not fill one step.
+
+    TRL leaves out a batch that is not full, and would train on nothing.
+    """
+    batch = training_args.train_batch_size * training_args.world_size
+    batch *= training_args.gradient_accumulation_steps
+    if len(questions) < batch:
+        raise UserError(
+            f"per_device_train_batch_size: {len(questions)} questions do not fill one step of "
+            f"{batch}; lower it"
+        )
+
+
+def load_teacher(
+    name: str, teacher_args: ModelConfig, training_args: "DistillationConfig"
+) -> "PreTrainedModel":
+    """The teacher, its adapter merged, for a trainer that may be split over several GPUs."""
+    from transformers.integrations import unset_hf_deepspeed_config
+
+    # ZeRO-3 splits whatever is loaded under it, and no adapter can be merged into the parts: the
+    # teacher is loaded whole, and the trainer splits it.
+    unset_hf_deepspeed_config()
+    kwargs: Any = training_args.teacher_model_init_kwargs or {}
+    teacher = load_model(name, teacher_args, **kwargs)
+    if training_args.deepspeed_plugin:
+        training_args.deepspeed_plugin.set_deepspeed_weakref()
+    training_args.teacher_model_init_kwargs = None  # TRL's, for a teacher that it loads itself
+    return teacher
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -112,11 +112,10 @@ def score(file: Path, rewards: list[str], tokenizer: str | None) -> int:
 
 def audit_recipe(config: str) -> int:
     """Writes the table of a recipe's rewards; 1 if something is paid that should not be."""
-    from recipes.core.config.rewards import reward_entries
-    from recipes.grpo import GRPOArguments, load
+    from recipes.core.config import load_config, reward_entries
+    from recipes.grpo import STAGE
 
-    loaded = load(["--config", config])
-    entries = reward_entries(loaded.parse(GRPOArguments), loaded)
+    entries = reward_entries(load_config(STAGE, ["--config", config]))
     names = [entry if isinstance(entry, str) else entry["name"] for entry in entries]
     cases = audit_rewards(*build_rewards(entries), names)
     problems = [case for case in cases if case.problem]

@@ -1,9 +1,12 @@
-"""Errors that end a stage with one readable line."""
+"""Exceptions that end a stage with one readable line instead of a traceback."""
 
 
 class UserError(ValueError):
-    """Something the user can mend: the message names the file and the key, and says what is allowed."""
+    """A mistake the user can fix: the message names the file and the key, and what to write."""
 
 
 class StopRequested(BaseException):
-    """SIGTERM came: what is saved stays, the same command goes on. The message says what is saved."""
+    """SIGTERM arrived; the same command resumes the run. The message says what has been saved.
+
+    Not an `Exception`, so that no handler of errors in between takes it for a failure.
+    """

@@ -39,9 +39,11 @@ def save(folder, kind):
         "saved": lambda: DatasetDict({"train": dataset}).save_to_disk(str(folder)),
         "function": lambda: None,
     }[kind]()
-    return {"folder": str(folder), "saved": str(folder), "function": "tests.data.test_questions:made_up"}.get(
-        kind, path
-    )
+    return {
+        "folder": str(folder),
+        "saved": str(folder),
+        "function": "tests.data.test_questions:made_up",
+    }.get(kind, path)
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "json", "csv", "parquet", "folder", "saved", "function"])

@@ -1,0 +1,15 @@
+"""Configuration of a stage: which keys it takes, and what the user set them to."""
+
+from recipes.core.config.config import Config, load_config, read_config
+from recipes.core.config.rewards import RewardArguments, reward_entries
+from recipes.core.config.stage import RunArguments, StageSpec
+
+__all__ = [
+    "Config",
+    "RewardArguments",
+    "RunArguments",
+    "StageSpec",
+    "load_config",
+    "read_config",
+    "reward_entries",
+]

@@ -1,40 +1,48 @@
-"""How a stage is told what to do: command line over YAML over defaults, every key known or refused.
+"""Reads the configuration of a stage: the command line over the YAML over the files it extends.
 
     python recipes/grpo.py --config recipes/arithmetic/grpo.yaml --learning_rate 1e-4
 
-A YAML holds flat keys with TRL's names. `extends: ../defaults/grpo.yaml` reads another file first (one level). What can
-be known to be wrong is said before torch is imported, in one line.
+A YAML holds flat keys with TRL's names. Every key must be known to the stage; a mistake is reported
+in one line before torch is imported.
 """
 
 import argparse
 import ast
 import os
 import sys
-from dataclasses import dataclass, fields
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from trl.scripts.utils import TrlParser
 
-from recipes.core.config.keys import check_key, is_secret, training_keys
-from recipes.core.config.stage import RunArguments
+from recipes.core.config.keys import check_key, is_secret
+from recipes.core.config.stage import RunArguments, StageSpec
 from recipes.core.config.yaml_files import read_yaml, recipe_name
 from recipes.core.errors import UserError
-from recipes.core.paths import ROOT
+from recipes.core.paths import DEFAULTS, ROOT
 from recipes.core.runtime.device import has_accelerator, sharding
+
+PRINT_CONFIG = ("--print-config", "--print_config")
+
+Arguments = TypeVar("Arguments")
 
 
 @dataclass(frozen=True)
 class Config:
-    """One stage's configuration, keys checked, values not yet typed.
+    """The configuration of one run of a stage, its keys checked, its values typed by `parse`.
 
     Attributes:
-        source: what messages call it: the YAML's path, or "the command line".
-        values: the keys of the YAML and of the file it extends.
+        source: how messages refer to it: the path of the YAML, or "the command line".
+        values: keys of the YAML and of the files it extends.
         arguments: the command line without `--config` and `--print-config`.
         recipe: name of the recipe's folder.
+        stage: the stage that is run; `None` where a launcher only reads a few keys.
+        started: `time.time()` when the configuration was read.
     """
 
     source: str
@@ -42,109 +50,129 @@ class Config:
     arguments: list[str]
     recipe: str
     print_config: bool = False
+    stage: StageSpec | None = None
+    started: float = field(default_factory=time.time)
+    _parsed: dict[type, Any] = field(default_factory=dict)
 
-    def parse(self, *dataclasses: type, **overrides: Any) -> Any:
-        """Instances of `dataclasses`, one or a tuple; each takes the keys it has. `overrides` win over everything.
+    def parse(self, cls: type[Arguments]) -> Arguments:
+        """The instance of the dataclass `cls` that holds its keys; the same one at every call.
 
-        Raises `UserError` if a value has the wrong type.
+        Raises `UserError` if a value has the wrong type or values contradict each other.
         """
-        parser = TrlParser(dataclasses, allow_abbrev=False)  # type: ignore[arg-type]
+        if cls not in self._parsed:
+            self._parsed[cls] = self._parse(cls)
+        return self._parsed[cls]
 
-        def error(message: str) -> None:
-            raise UserError(f"{self.source}: {message}")
+    def parse_training(self, **overrides: Any) -> Any:
+        """The stage's training arguments, an instance of TRL's class.
 
-        parser.error = error  # type: ignore[method-assign,assignment]
-        # argparse converts a default only if it is a string, and YAML reads 1e-6 as one but 2.5 as a number: as strings, all
-        # numbers are checked against the type of their key.
-        values = {
-            k: str(v) if isinstance(v, int | float) and not isinstance(v, bool) else v
-            for k, v in self.values.items()
-        }
-        parser.set_defaults_with_config(**values)
-        try:
-            namespace, _ = parser.parse_known_args(self.arguments)
-        except argparse.ArgumentTypeError as message:
-            raise UserError(f"{self.source}: {message}") from message
-        parsed = []
-        for cls in dataclasses:
-            names = {f.name for f in fields(cls) if f.init}
-            taken = {key: value for key, value in vars(namespace).items() if key in names}
-            try:
-                parsed.append(cls(**taken | {k: v for k, v in overrides.items() if k in names}))
-            except (
-                ValueError,
-                TypeError,
-            ) as problem:  # TRL and transformers check combinations in __post_init__
-                raise UserError(f"{self.source}: {' '.join(str(problem).split())}") from problem
-        return parsed[0] if len(parsed) == 1 else tuple(parsed)
+        They save to the run's folder; `overrides` win over everything that the user set.
+        """
+        import trl
 
-    def parse_training(self, cls: type, **overrides: Any) -> Any:
-        """TRL's training arguments. Without an accelerator they are for the CPU, which transformers wants to be told, and in
-        float32: most CPUs multiply bfloat16 a hundred times slower."""
-        if not has_accelerator():
-            # accelerate takes `use_cpu` to mean "without DeepSpeed"; naming the backend does as well.
-            cpu = {"bf16": False} | (
-                {"ddp_backend": "gloo"} if sharding() == "DEEPSPEED" else {"use_cpu": True}
-            )
-            overrides |= {key: value for key, value in cpu.items() if not self.given(key)}
-        args = self.parse(cls, **overrides)
-        if (
-            getattr(args, "n_gpu", 1) > 1
-        ):  # one process is for one GPU; transformers would take all that it sees, by DataParallel
-            args._n_gpu = 1
-        if sharding() == "FSDP" and not has_accelerator():
-            from accelerate.utils import DistributedType
-
-            # accelerate shards with FSDP on a CPU as well, but only what it takes for GPUs; the device stays the CPU.
-            args.distributed_state.distributed_type = DistributedType.MULTI_GPU
+        assert self.stage and self.stage.trl_config
+        cls = getattr(trl, self.stage.trl_config)
+        output_dir = {"output_dir": str(self.run_dir / self.stage.artifact)}
+        args = self._parse(cls, **output_dir | self._cpu_settings() | overrides)
+        _use_one_device(args)
+        self._parsed[cls] = args
         return args
 
-    def output_dir(self, stage: RunArguments) -> Path:
-        """The run's folder: `output_dir` if given, else outputs/<recipe>."""
-        return Path(stage.output_dir or Path("outputs") / self.recipe)
+    @property
+    def run_dir(self) -> Path:
+        """Folder of the run: `output_dir`, or outputs/<recipe>; a control run has one of its own."""
+        folder = Path(self.parse(RunArguments).output_dir or Path("outputs") / self.recipe)
+        control = self.parse(ControlArguments).control
+        return folder / f"control_{control}" if control else folder
 
-    def given(self, key: str) -> bool:
+    def is_set(self, key: str) -> bool:
         """Whether the YAML or the command line sets `key`."""
         return key in self.values or key in self.command_line_keys()
 
     def command_line_keys(self) -> list[str]:
         """The keys that the command line sets."""
-        return [key for key in map(_key_of_option, self.arguments) if key]
+        keys = map(_key_of_option, self.arguments)
+        return [key for key in keys if key]
 
-    def resolve(self, *instances: Any) -> dict[str, Any]:
-        """Every key that the YAML or the command line sets, with its typed value. Secrets are left out."""
+    def resolve(self, *classes: type) -> dict[str, Any]:
+        """Typed values of all keys that were set and belong to `classes` (default: all parsed ones).
+
+        Secrets are left out.
+        """
         resolved: dict[str, Any] = {}
-        for instance in instances:
-            for f in fields(instance):
-                if self.given(f.name) and not is_secret(f.name):
-                    value = getattr(instance, f.name)
-                    resolved[f.name] = value.value if isinstance(value, Enum) else value
+        for cls in classes or tuple(self._parsed):
+            for name, value in vars(self.parse(cls)).items():
+                if self.is_set(name) and not is_secret(name):
+                    resolved[name] = value.value if isinstance(value, Enum) else value
         return dict(sorted(resolved.items()))
 
-    def print_and_exit(self, *instances: Any) -> None:
-        """What `--print-config` does; nothing without it."""
-        if self.print_config:
-            sys.stdout.write(
-                yaml.safe_dump(self.resolve(*instances), sort_keys=False, allow_unicode=True)
-            )
-            sys.exit(0)
+    def print_and_exit(self) -> None:
+        """Prints the resolved configuration if `--print-config` asks for it, and ends the stage."""
+        if not self.print_config:
+            return
+        assert self.stage
+        classes = list(self.stage.arguments)
+        if self.stage.trl_config:
+            classes.append(type(self.parse_training()))
+        text = yaml.safe_dump(self.resolve(*classes), sort_keys=False, allow_unicode=True)
+        sys.stdout.write(text)
+        sys.exit(0)
+
+    def _parse(self, cls: type[Arguments], **overrides: Any) -> Arguments:
+        parser = TrlParser(cls, allow_abbrev=False)  # type: ignore[arg-type]
+
+        # argparse would print its usage, which is hundreds of lines of TRL's keys, and exit.
+        def raise_user_error(message: str) -> None:
+            raise UserError(f"{self.source}: {message}")
+
+        parser.error = raise_user_error  # type: ignore[method-assign,assignment]
+
+        # argparse checks the type of a default only if it is a string, and YAML reads 1e-6 as a
+        # string but 2.5 as a number: as strings, all numbers are checked against their key's type.
+        values = {key: _number_as_text(value) for key, value in self.values.items()}
+        parser.set_defaults_with_config(**values)
+        try:
+            namespace, _ = parser.parse_known_args(self.arguments)
+        except argparse.ArgumentTypeError as error:
+            raise UserError(f"{self.source}: {error}") from error
+
+        # TRL and transformers check combinations of keys in __post_init__.
+        names = {f.name for f in fields(cls) if f.init}  # type: ignore[arg-type]
+        arguments = vars(namespace) | overrides
+        try:
+            return cls(**{key: value for key, value in arguments.items() if key in names})
+        except (ValueError, TypeError) as error:
+            raise UserError(f"{self.source}: {' '.join(str(error).split())}") from error
+
+    def _cpu_settings(self) -> dict[str, Any]:
+        """Training arguments that transformers needs on a machine without an accelerator.
+
+        float32 is the default there: most CPUs multiply bfloat16 a hundred times slower.
+        """
+        if has_accelerator():
+            return {}
+        settings: dict[str, Any] = {"bf16": False}
+        if sharding() == "DEEPSPEED":  # accelerate takes `use_cpu` to mean "without DeepSpeed"
+            settings["ddp_backend"] = "gloo"
+        else:
+            settings["use_cpu"] = True
+        return {key: value for key, value in settings.items() if not self.is_set(key)}
 
 
-def load_config(
-    stage: str,
-    *dataclasses: type,
-    training_arguments: str | None = None,
-    argv: list[str] | None = None,
-) -> Config:
-    """Reads `--config` and the command line of a stage and checks every key.
+@dataclass
+class ControlArguments:
+    """The key of `grpo` that gives a run a folder of its own; see config/rewards.py."""
 
-    Args:
-        stage: name of the script, for `--help`.
-        dataclasses: what the stage's keys are, besides `training_arguments`.
-        training_arguments: "GRPOConfig" or "SFTConfig" where the stage takes TRL's arguments too.
+    control: str | None = None
+
+
+def load_config(stage: StageSpec, argv: list[str] | None = None) -> Config:
+    """Reads `--config` and the command line of a stage, and checks that every key is known.
+
+    Prints the help text and exits if `--help` is among the arguments.
     """
-    config = read_config(stage, training_arguments=training_arguments, argv=argv)
-    known = known_keys(*dataclasses, training_arguments=training_arguments)
+    config = read_config(stage.name, argv, stage)
+    known = stage.known_keys()
     for key in config.values:
         check_key(key, known, config.source)
     for key in config.command_line_keys():
@@ -152,33 +180,39 @@ def load_config(
     return config
 
 
-def known_keys(*dataclasses: type, training_arguments: str | None = None) -> set[str]:
-    """The keys of `dataclasses` and of TRL's class of that name."""
-    known = {f.name for cls in dataclasses for f in fields(cls)}
-    return known | training_keys(training_arguments) if training_arguments else known
+def read_config(name: str, argv: list[str] | None = None, stage: StageSpec | None = None) -> Config:
+    """Reads the configuration of the stage called `name` without checking its keys.
 
-
-def read_config(
-    stage: str, training_arguments: str | None = None, argv: list[str] | None = None
-) -> Config:
-    """What `load` reads, its keys not yet checked."""
+    `argv` is the command line, by default that of this process.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if "-h" in arguments or "--help" in arguments:
-        _print_help(stage, training_arguments)
-    print_config = "--print-config" in arguments or "--print_config" in arguments
-    arguments = [word for word in arguments if word not in ("--print-config", "--print_config")]
+        _print_help(name)
+
+    # Options of ours; what is left are pairs of --key value.
+    print_config = any(word in PRINT_CONFIG for word in arguments)
+    arguments = [word for word in arguments if word not in PRINT_CONFIG]
     path = _take_config_option(arguments)
-    values = read_yaml(path) if path else {}
-    source = str(path) if path else "the command line"
     if arguments and not arguments[0].startswith("--"):
-        raise UserError(f"the command line: {arguments[0]!r} belongs to no key; write --key value")
-    # TRL's own scripts take environment variables in the YAML.
-    for key, value in (values.pop("env", None) or {}).items():
-        os.environ[key] = str(value)
-    return Config(source, values, arguments, recipe_name(path) if path else "run", print_config)
+        raise UserError(
+            f"the command line: {arguments[0]!r} does not follow a key; write --key value"
+        )
+    if path is None:
+        return Config("the command line", {}, arguments, "run", print_config, stage)
+
+    values = read_yaml(path)
+    _export_environment(values.pop("env", None) or {})
+    return Config(str(path), values, arguments, recipe_name(path), print_config, stage)
+
+
+def _export_environment(variables: dict[str, Any]) -> None:
+    """Sets the variables of a YAML's `env` mapping, a feature of TRL's own scripts."""
+    for name, value in variables.items():
+        os.environ[name] = str(value)
 
 
 def _take_config_option(arguments: list[str]) -> Path | None:
+    """Removes `--config PATH` or `--config=PATH` from `arguments` and returns the path."""
     for index, word in enumerate(arguments):
         if word.startswith("--config="):
             del arguments[index]
@@ -186,7 +220,8 @@ def _take_config_option(arguments: list[str]) -> Path | None:
         if word == "--config":
             if index + 1 == len(arguments):
                 raise UserError(
-                    "the command line: --config needs the path of a YAML, such as recipes/arithmetic/grpo.yaml"
+                    "the command line: --config needs the path of a YAML, "
+                    "such as recipes/arithmetic/grpo.yaml"
                 )
             path = Path(arguments[index + 1])
             del arguments[index : index + 2]
@@ -195,19 +230,38 @@ def _take_config_option(arguments: list[str]) -> Path | None:
 
 
 def _key_of_option(word: str) -> str | None:
-    return word[2:].split("=")[0].replace("-", "_") if word.startswith("--") else None
+    """`learning_rate` for `--learning-rate=1e-4`; `None` for a word that is not an option."""
+    if not word.startswith("--"):
+        return None
+    return word[2:].split("=")[0].replace("-", "_")
 
 
-def _print_help(stage: str, training_arguments: str | None) -> None:
-    script, defaults = (
-        ROOT / "recipes" / f"{stage}.py",
-        ROOT / "recipes" / "defaults" / f"{stage}.yaml",
+def _number_as_text(value: Any) -> Any:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return str(value) if is_number else value
+
+
+def _use_one_device(args: Any) -> None:
+    """Keeps transformers from choosing devices by itself."""
+    # One process trains on one GPU; transformers would use all visible ones with DataParallel.
+    if args.n_gpu > 1:
+        args._n_gpu = 1
+
+    # accelerate shards with FSDP on a CPU too, but only under the type it has for GPUs.
+    if sharding() == "FSDP" and not has_accelerator():
+        from accelerate.utils import DistributedType
+
+        args.distributed_state.distributed_type = DistributedType.MULTI_GPU
+
+
+def _print_help(name: str) -> None:
+    """Prints the docstring of a stage's script and its documented defaults, and exits."""
+    script = ast.parse((ROOT / "recipes" / f"{name}.py").read_text(encoding="utf-8"))
+    defaults = (DEFAULTS / f"{name}.yaml").read_text(encoding="utf-8")
+    parts: Iterable[str] = (
+        ast.get_docstring(script) or "",
+        "Keys, as `key: value` in the YAML or `--key value`, with their defaults:",
+        defaults,
     )
-    sys.stdout.write(
-        (ast.get_docstring(ast.parse(script.read_text(encoding="utf-8"))) or "") + "\n\n"
-    )
-    sys.stdout.write("Keys, as `key: value` in the YAML or `--key value`, with their defaults:\n\n")
-    sys.stdout.write(defaults.read_text(encoding="utf-8"))
-    if training_arguments:
-        sys.stdout.write(f"\nand every key of trl.{training_arguments} and trl.ModelConfig.\n")
+    sys.stdout.write("\n\n".join(parts))
     sys.exit(0)

@@ -1,4 +1,4 @@
-"""Which keys there are, which there were, and which must not be written down."""
+"""Known, renamed and secret configuration keys."""
 
 import ast
 import difflib
@@ -8,11 +8,14 @@ from pathlib import Path
 
 from recipes.core.errors import UserError
 
-# Keys that TRL or transformers renamed or removed, and what to write today.
+# Keys that TRL, transformers or this repository renamed or removed, and what to write today.
 RENAMED_KEYS = {
+    # TRL and transformers
     "torch_dtype": "write `dtype`",
     "max_seq_length": "write `max_length`",
-    "overwrite_output_dir": "a run resumes by itself; write `resume_from_checkpoint: false` to start anew",
+    "overwrite_output_dir": (
+        "a run resumes by itself; write `resume_from_checkpoint: false` to start from scratch"
+    ),
     "evaluation_strategy": "write `eval_strategy`",
     "vllm_importance_sampling_cap": "write `vllm_importance_sampling_clip_max`",
     "use_transformers_paged": "write `use_transformers_continuous_batching`",
@@ -21,33 +24,30 @@ RENAMED_KEYS = {
     "max_steps_per_generation": "write `steps_per_generation`",
     "no_cuda": "write `use_cpu`",
     "tokenizer_name_or_path": "the tokenizer is read from `model_name_or_path`",
+    # this repository
+    "verdict": "write `correctness_reward`",
+    "resume_anyway": "write `resume_despite_changes`",
+    "short_share": "write `short_fraction`",
+    "distillation": "on-policy distillation is a stage: run `on_policy` with its own YAML",
+    "on_policy": "on-policy distillation is a stage: write these keys to on_policy.yaml",
 }
 
-
-# Where TRL's training arguments are defined; read as text, because importing them costs seconds.
-_TRAINING_ARGUMENTS_FILES = {
-    "GRPOConfig": (
-        "trl/trainer/grpo_config.py",
-        "trl/trainer/base_config.py",
-        "transformers/training_args.py",
-    ),
-    "DistillationConfig": (
-        "trl/trainer/distillation_config.py",
-        "trl/trainer/base_config.py",
-        "transformers/training_args.py",
-    ),
-    "SFTConfig": (
-        "trl/trainer/sft_config.py",
-        "trl/trainer/base_config.py",
-        "transformers/training_args.py",
-    ),
+# Files that define TRL's training arguments; read as text, because importing them takes seconds.
+_ARGUMENT_FILES = {
+    "GRPOConfig": "trl/trainer/grpo_config.py",
+    "DistillationConfig": "trl/trainer/distillation_config.py",
+    "SFTConfig": "trl/trainer/sft_config.py",
 }
+_SHARED_ARGUMENT_FILES = ("trl/trainer/base_config.py", "transformers/training_args.py")
+
+_SECRET_WORDS = ("secret", "password", "api_key")
 
 
 def check_key(key: str, known: set[str], source: str) -> None:
     """Raises `UserError` if `key`, found in `source`, is not one of `known`."""
-    if key in RENAMED_KEYS:  # first: TRL still takes some of them, with a warning that scrolls by
-        raise UserError(f"{source}: the key `{key}` is not used any more: {RENAMED_KEYS[key]}")
+    # Renamed keys first: TRL still accepts some of them, with a warning that scrolls by.
+    if key in RENAMED_KEYS:
+        raise UserError(f"{source}: the key `{key}` is no longer used: {RENAMED_KEYS[key]}")
     if key in known or key == "env":
         return
     near = difflib.get_close_matches(key, known, n=1)
@@ -55,25 +55,28 @@ def check_key(key: str, known: set[str], source: str) -> None:
     raise UserError(f"{source}: unknown key `{key}`; {hint}")
 
 
-def training_keys(cls: str) -> set[str]:
-    """The keys of TRL's "GRPOConfig", "SFTConfig" or "DistillationConfig", without importing it."""
-    return {name for file in _TRAINING_ARGUMENTS_FILES[cls] for name in _field_names(file)}
-
-
-def _field_names(file: str) -> Iterator[str]:
-    """The annotated names in the classes of a package's file, such as "trl/trainer/sft_config.py", without importing it."""
-    package, _, inside = file.partition("/")
-    spec = importlib.util.find_spec(package)
-    assert spec and spec.submodule_search_locations
-    tree = ast.parse(Path(spec.submodule_search_locations[0], inside).read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ClassDef):
-            for statement in node.body:
-                if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
-                    yield statement.target.id
+def training_keys(name: str) -> set[str]:
+    """The keys of TRL's class `name`, such as "GRPOConfig", without importing it."""
+    keys = set(_field_names(_ARGUMENT_FILES[name]))
+    for file in _SHARED_ARGUMENT_FILES:
+        keys.update(_field_names(file))
+    return keys
 
 
 def is_secret(key: str) -> bool:
-    return key == "hub_token" or any(
-        word in key.lower() for word in ("secret", "password", "api_key")
-    )
+    """Whether the value of `key` must never be written to a file or a log."""
+    return key == "hub_token" or any(word in key.lower() for word in _SECRET_WORDS)
+
+
+def _field_names(file: str) -> Iterator[str]:
+    """Annotated names of the classes in a package's file, such as "trl/trainer/sft_config.py"."""
+    package, _, path = file.partition("/")
+    spec = importlib.util.find_spec(package)
+    assert spec and spec.submodule_search_locations
+    source = Path(spec.submodule_search_locations[0], path).read_text(encoding="utf-8")
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.ClassDef):
+            continue
+        for statement in node.body:
+            if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+                yield statement.target.id

@@ -1,74 +1,76 @@
 """Resolves `rewards`, TRL's `reward_funcs` and `control` into one list of reward entries."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from recipes.core.config.config import Config
+from recipes.core.config.config import Config, ControlArguments
 from recipes.core.config.yaml_files import parse_list
 from recipes.core.errors import UserError
 
-TRL_REWARDS = (
-    "accuracy_reward",
-    "reasoning_accuracy_reward",
-    "think_format_reward",
-)  # names that `trl grpo` knows
+# Names that `trl grpo` accepts in reward_funcs.
+TRL_REWARDS = ("accuracy_reward", "reasoning_accuracy_reward", "think_format_reward")
+
+# Rewards of control runs. A gain that a control run makes too does not come from learning to
+# reason (arXiv 2506.10947).
+CONTROLS = {"random_reward": ["random"], "format_only": ["format"]}
 
 
 @dataclass
-class RewardArguments:
-    """Keys that say which rewards are paid."""
+class RewardArguments(ControlArguments):
+    """Keys that decide which rewards are paid; at most one of the three forms."""
 
-    rewards: list | str | None = field(  # type: ignore[type-arg]
-        default=None,
-        metadata={"help": "Entries {name, weight, parameters ...}; see rewards/__init__.py."},
-    )
-    reward_funcs: list[str] | None = field(
-        default=None, metadata={"help": "TRL's form of `rewards`: names or dotted paths."}
-    )
-    control: str | None = field(
-        default=None,
-        metadata={"help": "Run with random_reward or format_only instead of `rewards`."},
-    )
+    rewards: list | str | None = None  # type: ignore[type-arg]
+    reward_funcs: list[str] | None = None
 
 
-def reward_entries(args: RewardArguments, config: Config) -> list[Any]:
-    """The recipe's `rewards`, or TRL's `reward_funcs` and `reward_weights` in the same form."""
+@dataclass
+class RewardWeightArguments:
+    """TRL's weights, which belong to `reward_funcs`."""
+
+    reward_weights: list[float] | None = None
+
+
+def reward_entries(config: Config) -> list[Any]:
+    """The entries for `rewards.build_rewards`: those of the control run, or the recipe's own.
+
+    Raises `UserError` if a recipe has none, or gives them in two forms at once.
+    """
+    args = config.parse(RewardArguments)
+    if args.control:
+        return _control_entries(args.control)
     entries = parse_list("rewards", args.rewards, config.source)
     if entries and args.reward_funcs:
+        raise UserError(f"{config.source}: keep only one of `rewards` and `reward_funcs`")
+    if entries and config.is_set("reward_weights"):
         raise UserError(
-            f"{config.source}: `rewards` and `reward_funcs` say the same thing; keep one of them"
-        )
-    if entries and config.given("reward_weights"):
-        raise UserError(
-            f"{config.source}: with `rewards`, write each weight in its own entry instead of `reward_weights`"
+            f"{config.source}: with `rewards`, write each weight in its own entry "
+            "instead of `reward_weights`"
         )
     if args.reward_funcs:
-        weights = config.parse(WeightArguments).reward_weights or [1.0] * len(args.reward_funcs)
-        if len(weights) != len(args.reward_funcs):
-            raise UserError(
-                f"{config.source}: {len(args.reward_funcs)} reward_funcs but {len(weights)} reward_weights"
-            )
-        names = [
-            f"trl.rewards:{name}" if name in TRL_REWARDS else name for name in args.reward_funcs
-        ]
-        return [
-            {"name": name, "weight": weight} for name, weight in zip(names, weights, strict=True)
-        ]
+        return _trl_entries(args.reward_funcs, config)
     if not entries:
         raise UserError(
-            f"{config.source}: `rewards` must be a list such as [{{name: accuracy, weight: 1.0}}], is {entries!r}"
+            f"{config.source}: `rewards` must be a list such as "
+            f"[{{name: accuracy, weight: 1.0}}], got {entries!r}"
         )
     return entries
 
 
-def control_entries(control: str) -> list[Any]:
-    """The rewards of a control run: a gain that it makes, too, is not reasoning learnt from right answers (arXiv 2506.10947)."""
-    controls = {"random_reward": ["random"], "format_only": ["format"]}
-    if control not in controls:
-        raise UserError(f"control is {control!r}; write one of {', '.join(controls)}")
-    return controls[control]
+def _control_entries(control: str) -> list[Any]:
+    if control not in CONTROLS:
+        raise UserError(f"control is {control!r}; write one of {', '.join(CONTROLS)}")
+    return CONTROLS[control]
 
 
-@dataclass
-class WeightArguments:
-    reward_weights: list[float] | None = None
+def _trl_entries(names: list[str], config: Config) -> list[Any]:
+    """Entries of TRL's parallel lists `reward_funcs` and `reward_weights`."""
+    weights = config.parse(RewardWeightArguments).reward_weights or [1.0] * len(names)
+    if len(weights) != len(names):
+        raise UserError(
+            f"{config.source}: {len(names)} reward_funcs but {len(weights)} reward_weights"
+        )
+    entries = []
+    for name, weight in zip(names, weights, strict=True):
+        path = f"trl.rewards:{name}" if name in TRL_REWARDS else name
+        entries.append({"name": path, "weight": weight})
+    return entries

@@ -1,4 +1,4 @@
-"""Reads recipe YAMLs: one level of `extends`, and lists given on the command line."""
+"""Reads recipe YAMLs, the files they extend, and lists given on the command line."""
 
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,32 @@ def recipe_name(config: str | Path) -> str:
     return Path(config).absolute().parent.name
 
 
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The keys of a recipe's YAML over those of the files it extends.
+
+    `extends` is a path or a list of paths, relative to the YAML; a later file wins over an earlier
+    one, and an extended file may not extend another. Mappings are merged key by key.
+    """
+    values = _read_mapping(path)
+    extended = values.pop("extends", None) or []
+    merged: dict[str, Any] = {}
+    for name in [extended] if isinstance(extended, str) else extended:
+        base_path = path.parent / name
+        base = _read_mapping(base_path)
+        if "extends" in base:
+            raise UserError(
+                f"{base_path}: is extended by {path} and may not extend another file; "
+                "only one level is allowed"
+            )
+        merged = _merge(merged, base)
+    return _merge(merged, values)
+
+
 def parse_list(key: str, value: Any, source: str) -> list[Any]:
-    """The entries of a key that holds a list; on the command line it is YAML text. Raises `UserError` if it is no list."""
+    """The entries of a key that holds a list, which is YAML text on the command line.
+
+    Raises `UserError` if it is not a list.
+    """
     try:
         entries = yaml.safe_load(value) if isinstance(value, str) else value
     except yaml.YAMLError as error:
@@ -22,29 +46,17 @@ def parse_list(key: str, value: Any, source: str) -> list[Any]:
             f"{source}: `{key}` is not valid YAML: {' '.join(str(error).split())}"
         ) from error
     if entries is not None and not isinstance(entries, list):
-        raise UserError(f"{source}: `{key}` must be a list, is {entries!r}")
+        raise UserError(f"{source}: `{key}` must be a list, got {entries!r}")
     return entries or []
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The keys of a recipe's YAML over those of the file that it extends, and so within a mapping that both have. Paths in
-    `extends` start at the file."""
-    values = _read_mapping(path)
-    base = values.pop("extends", None)
-    if base is None:
-        return values
-    base_path = path.parent / base
-    base_values = _read_mapping(base_path)
-    if "extends" in base_values:
-        raise UserError(
-            f"{base_path}: is extended by {path} and may not extend another file; one level is allowed"
-        )
-    both = {
-        key
-        for key, value in values.items()
-        if isinstance(value, dict) and isinstance(base_values.get(key), dict)
-    }
-    return base_values | values | {key: base_values[key] | values[key] for key in both}
+def _merge(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """`values` over `base`; where both hold a mapping, its keys are merged too."""
+    merged = base | values
+    for key, value in values.items():
+        if isinstance(value, dict) and isinstance(base.get(key), dict):
+            merged[key] = base[key] | value
+    return merged
 
 
 def _read_mapping(path: Path) -> dict[str, Any]:
@@ -55,5 +67,5 @@ def _read_mapping(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
-        raise UserError(f"{path}: must hold `key: value` lines, holds {type(values).__name__}")
+        raise UserError(f"{path}: must hold `key: value` lines, got {type(values).__name__}")
     return values

@@ -1,54 +1,77 @@
-"""The sets of questions that a model is evaluated on: the held-out split and `eval_sets`."""
+"""The sets of questions that models are evaluated on: the held-out split and `eval_sets`."""
 
 import re
-from dataclasses import dataclass, field, fields, replace
-from typing import TypeVar
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
 
 from recipes.core.config.keys import check_key
 from recipes.core.config.yaml_files import parse_list
-from recipes.core.data.questions import DataArguments
+from recipes.core.data.filters import drop_duplicates
+from recipes.core.data.questions import DataArguments, load_questions
 from recipes.core.errors import UserError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+HELD_OUT = "held_out"  # name of the held-out split among the benchmarks
+_NAME = re.compile(r"\w[\w.-]*")  # matches: train  math-500
 
 
 @dataclass
 class BenchmarkArguments(DataArguments):
-    """The same, for a stage that has to do with questions for evaluation."""
+    """Keys of a stage that reads the questions models are evaluated on."""
 
-    eval_sets: list | str | None = field(  # type: ignore[type-arg]
-        default=None,
-        metadata={
-            "help": "More sets: entries of a name and the keys in which each differs from the held-out one."
-        },
-    )
+    eval_sets: list | str | None = None  # type: ignore[type-arg]
 
 
-AnyBenchmark = TypeVar("AnyBenchmark", bound=BenchmarkArguments)
+@dataclass(frozen=True)
+class Benchmark:
+    """One set of questions for evaluation, without duplicates."""
+
+    name: str
+    arguments: BenchmarkArguments
+    questions: "Dataset"
 
 
-def benchmark_arguments(args: AnyBenchmark, source: str) -> dict[str, AnyBenchmark]:
+def load_benchmarks(args: BenchmarkArguments, source: str) -> list[Benchmark]:
+    """All sets of questions for evaluation; the first is `held_out`."""
+    benchmarks = []
+    for name, arguments in benchmark_arguments(args, source).items():
+        questions = load_questions(
+            arguments, arguments.dataset_test_split, arguments.max_eval_samples
+        )
+        benchmarks.append(Benchmark(name, arguments, drop_duplicates(questions)))
+    return benchmarks
+
+
+def benchmark_arguments(args: BenchmarkArguments, source: str) -> dict[str, BenchmarkArguments]:
     """The arguments of each set of questions for evaluation, by name; the first is `held_out`.
 
-    An entry of `eval_sets` is, for example, `{name: train, dataset_test_split: train, max_eval_samples: 500}`. Raises `UserError`
-    for an entry that says nothing or what no one knows.
+    An entry of `eval_sets` is, for example,
+    `{name: train, dataset_test_split: train, max_eval_samples: 500}`.
+
+    Raises:
+        UserError: an entry has no name of its own, or a key that is not one of the data.
     """
-    known = {f.name for f in fields(DataArguments)} - {
-        "chat_template",
-        "dataset_train_split",
-        "max_train_samples",
-    }
-    sets = {"held_out": args}
+    allowed = {f.name for f in fields(DataArguments)}
+    allowed -= {"chat_template", "dataset_train_split", "max_train_samples"}
+    sets = {HELD_OUT: args}
     for entry in parse_list("eval_sets", args.eval_sets, source):
-        if (
-            not isinstance(entry, dict)
-            or not re.fullmatch(r"\w[\w.-]*", str(entry.get("name", "")))
-            or entry["name"] in sets
-        ):
+        name = _entry_name(entry)
+        if name is None or name in sets:
             raise UserError(
-                f"{source}: `eval_sets`: an entry is `{{name: a new word, and keys of the data}}`, this is {entry!r}"
+                f"{source}: `eval_sets`: an entry is `{{name: a new word, and keys of the data}}`, "
+                f"got {entry!r}"
             )
-        for key in entry.keys() - {"name"}:
-            check_key(key, known, f"{source}, `eval_sets`")
-        sets[entry["name"]] = replace(
-            args, **{key: value for key, value in entry.items() if key != "name"}
-        )
+        changes = {key: value for key, value in entry.items() if key != "name"}
+        for key in changes:
+            check_key(key, allowed, f"{source}, `eval_sets`")
+        sets[name] = replace(args, **changes)
     return sets
+
+
+def _entry_name(entry: Any) -> str | None:
+    if not isinstance(entry, dict):
+        return None
+    name = str(entry.get("name", ""))
+    return name if _NAME.fullmatch(name) else None

@@ -1,4 +1,8 @@
-"""Finds training questions that also appear in a benchmark."""
+"""Finds questions that also appear in an evaluation set.
+
+A question is contaminated if it has the text of an evaluation question, or thirteen consecutive
+words in common with one, as GPT-3's training data was filtered (arXiv 2005.14165, appendix C).
+"""
 
 import logging
 import re
@@ -10,36 +14,54 @@ from recipes.core.errors import UserError
 
 logger = logging.getLogger(__name__)
 
+NGRAM_WORDS = 13
 
-CONTAMINATION_NGRAM = 13
+# Everything but words, numbers and the signs of formulas.
+# matches: the comma, the question mark and the quotes in `"How many, then?"`
+_PUNCTUATION = re.compile(r"[^\w+\-*/=<>.]")
 
 
-def contamination_index(questions: Iterable[str]) -> tuple[set[str], set[str]]:
-    listed = list(questions)
-    return {normalize_words(text) for text in listed}, {
-        ngram for text in listed for ngram in word_ngrams(text, CONTAMINATION_NGRAM)
-    }
+class ContaminationIndex:
+    """The texts and word n-grams of evaluation questions."""
+
+    def __init__(self, questions: Iterable[str]) -> None:
+        self.texts: set[str] = set()
+        self.ngrams: set[str] = set()
+        for question in questions:
+            self.texts.add(normalize_words(question))
+            self.ngrams |= word_ngrams(question, NGRAM_WORDS)
+
+    def contains(self, question: str) -> bool:
+        """Whether `question` is contaminated."""
+        if normalize_words(question) in self.texts:
+            return True
+        return not self.ngrams.isdisjoint(word_ngrams(question, NGRAM_WORDS))
+
+
+def benchmark_questions(args: BenchmarkArguments, source: str) -> list[str]:
+    """The questions of every evaluation set, except one that is also the training split.
+
+    A set that cannot be read is left out with a warning.
+    """
+    training = (args.dataset_name, args.dataset_config, args.dataset_train_split)
+    questions: list[str] = []
+    for name, benchmark in benchmark_arguments(args, source).items():
+        split = benchmark.dataset_test_split
+        if (benchmark.dataset_name, benchmark.dataset_config, split) == training:
+            continue
+        try:
+            questions += load_questions(benchmark, split)["question"]
+        except UserError as error:
+            logger.warning("the traces are not compared with the set %s: %s", name, error)
+    return questions
 
 
 def word_ngrams(text: str, n: int) -> set[str]:
+    """All runs of `n` words in `text`, normalised."""
     words = normalize_words(text).split()
     return {" ".join(words[start : start + n]) for start in range(len(words) - n + 1)}
 
 
 def normalize_words(text: str) -> str:
-    return " ".join(re.sub(r"[^\w+\-*/=<>.]", " ", text.lower()).split())
-
-
-def benchmark_questions(args: BenchmarkArguments, source: str) -> list[str]:
-    """The questions of every set for evaluation but those that are trained on; a set that cannot be read is left out, with a word
-    about it."""
-    questions: list[str] = []
-    for name, one in benchmark_arguments(args, source).items():
-        if (one.dataset_name, one.dataset_config, one.dataset_test_split) != (
-            args.dataset_name, args.dataset_config, args.dataset_train_split,
-        ):  # fmt: skip
-            try:
-                questions += load_questions(one, one.dataset_test_split)["question"]
-            except UserError as error:
-                logger.warning("the traces are not compared with the set %s: %s", name, error)
-    return questions
+    """`text` in lower case, without punctuation, with single spaces."""
+    return " ".join(_PUNCTUATION.sub(" ", text.lower()).split())

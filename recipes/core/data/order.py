@@ -1,42 +1,41 @@
-"""The order in which a trainer sees the rows: the longest first."""
+"""The order in which a trainer sees the rows."""
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from transformers import PreTrainedTokenizerBase
-
-
-def prompt_lengths(dataset: "Dataset", tokenizer: "PreTrainedTokenizerBase") -> list[int]:
-    """The tokens of each rendered prompt."""
-    from recipes.core.prompts.messages import render_prompt
-
-    return [
-        len(tokenizer(render_prompt(tokenizer, prompt), add_special_tokens=False)["input_ids"])
-        for prompt in dataset["prompt"]
-    ]
 
 
 def longest_first(
-    dataset: "Dataset", lengths: list[int], count: int, seed: int | None
+    dataset: "Dataset", count: int, seed: int | None, column: str = "prompt_tokens"
 ) -> "Dataset":
-    """The same rows, the `count` longest of them at the places that a sampler with this seed reads first; `None`: the places at the
-    beginning. Which rows come later stays as random as it was.
+    """The same rows, with the `count` longest ones where a sampler with `seed` reads first.
 
-    Such a sampler is one that reads in the order of torch.randperm: TRL's RepeatSampler, transformers' BatchRebalanceSampler.
+    The other rows are read in the sampler's random order. It is one that reads in the order of
+    torch.randperm: TRL's RepeatSampler, or transformers' BatchRebalanceSampler.
+
+    Args:
+        seed: the sampler's; `None` if it reads from the beginning.
+        column: holds the length of each row.
     """
     import torch
 
-    rows = list(range(len(dataset)))
-    order = (
-        rows
-        if seed is None
-        else torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed)).tolist()
-    )
-    where = list(rows)  # the place of each row
-    for place, row in zip(
-        order[:count], sorted(rows, key=lambda row: -lengths[row])[:count], strict=True
-    ):
-        other, old = rows[place], where[row]
-        rows[place], rows[old], where[row], where[other] = row, other, place, old
-    return dataset.select(rows)
+    # The positions in the order in which the sampler reads them, and the rows to put there.
+    positions = list(range(len(dataset)))
+    if seed is not None:
+        generator = torch.Generator().manual_seed(seed)
+        positions = torch.randperm(len(dataset), generator=generator).tolist()
+    lengths = list(dataset[column])
+    longest = sorted(range(len(dataset)), key=lambda row: -lengths[row])
+
+    # Swap each of the longest rows with the row at its new position.
+    row_at = list(range(len(dataset)))
+    position_of = list(range(len(dataset)))
+    for position, row in zip(positions[:count], longest[:count], strict=True):
+        displaced = row_at[position]
+        old_position = position_of[row]
+        row_at[position] = row
+        row_at[old_position] = displaced
+        position_of[row] = position
+        position_of[displaced] = old_position
+    return dataset.select(row_at)

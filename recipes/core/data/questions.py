@@ -1,144 +1,142 @@
-"""Questions with answers, from a hub id, a folder, a file or a function: always the columns `question` and `answer`.
+"""Questions with answers, from a hub id, a folder, a file or a function.
 
 One row of what `load_questions` returns, here from GSM8K:
 
     {"question": "Natalia sold clips to 48 of her friends ...", "answer": "72",
-     "prompt": [{"role": "system", "content": "A conversation ..."}, {"role": "user", "content": "Natalia sold ..."}]}
+     "prompt": [{"role": "system", "content": "A conversation ..."},
+                {"role": "user", "content": "Natalia sold ..."}],
+     "question_id": "b5e1a6f9c3d2e804"}
 
 All other columns of the dataset stay, so that a reward can use them.
 """
 
+import hashlib
 import logging
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from trl import ScriptArguments
 
 from recipes.core.data.sources import load_split
 from recipes.core.errors import UserError
+from recipes.core.prompts.messages import to_messages
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 logger = logging.getLogger(__name__)
 
+QUESTION_COLUMNS = ("question", "prompt")  # the second one is TRL's
+ANSWER_COLUMNS = ("answer", "solution")
+
 
 @dataclass
 class DataArguments(ScriptArguments):
-    """Keys that say which questions are asked, and how (besides TRL's `dataset_name`, `dataset_train_split` ...)."""
+    """Keys that choose the questions, besides TRL's `dataset_name`, `dataset_train_split` ..."""
 
-    question_column: str | None = field(
-        default=None, metadata={"help": "Default: `question`, or TRL's `prompt`."}
-    )
-    answer_column: str | None = field(
-        default=None, metadata={"help": "Default: `answer`, or TRL's `solution`."}
-    )
-    answer_pattern: str | None = field(
-        default=None,
-        metadata={
-            "help": "Regular expression with one group that finds the answer, such as '####\\s*(.+)'."
-        },
-    )
-    max_train_samples: int | None = field(
-        default=None, metadata={"help": "Use only the first so many training questions."}
-    )
-    max_eval_samples: int | None = field(
-        default=None, metadata={"help": "Use only the first so many held-out questions."}
-    )
-    max_prompt_length: int | None = field(
-        default=None, metadata={"help": "Leave out longer prompts, in tokens."}
-    )
-    system_prompt: str | None = field(
-        default=None, metadata={"help": "Default: DeepSeek-R1-Zero's. Empty: none."}
-    )
-    chat_template: str | None = field(
-        default=None,
-        metadata={
-            "help": "Path of a Jinja file. Default: the tokenizer's own, else r1_zero.jinja."
-        },
-    )
+    question_column: str | None = None
+    answer_column: str | None = None
+    answer_pattern: str | None = None
+    max_train_samples: int | None = None
+    max_eval_samples: int | None = None
+    max_prompt_length: int | None = None
+    system_prompt: str | None = None
+    chat_template: str | None = None
 
 
 def load_questions(args: DataArguments, split: str, max_samples: int | None = None) -> "Dataset":
-    """The rows of `split` with `question` (str), `answer` (str) and `prompt` (messages).
+    """The rows of `split` with `question`, `answer`, `prompt` (chat messages) and `question_id`.
 
-    Rows whose answer `answer_pattern` does not find are left out, counted and said. Raises `UserError` naming the dataset, the
-    column and what is there if nothing can be made of it.
+    Rows without an answer, or in which `answer_pattern` finds none, are left out and counted.
+
+    Raises:
+        UserError: names the dataset, the column and what there is, if nothing can be used.
     """
-    from recipes.core.prompts.messages import to_messages
-
     name = args.dataset_name
     if not name:
         raise UserError(
             "dataset_name is not set; write a hub id, a folder, a file or package.module:function"
         )
     dataset = load_split(args, split)
-    question = _find_column(
-        dataset, name, "question_column", args.question_column, ("question", "prompt")
-    )
-    answer = _find_column(
-        dataset, name, "answer_column", args.answer_column, ("answer", "solution")
-    )
+    question_column = _find_column(dataset, name, "question_column", args.question_column)
+    answer_column = _find_column(dataset, name, "answer_column", args.answer_column)
     if max_samples is not None:
         dataset = dataset.select(range(min(max_samples, len(dataset))))
+    if len(dataset) == 0:
+        raise UserError(f"{name}: split {split!r} is empty")
+
+    # Bring each row into the one form that all stages read.
     pattern = _compile_pattern(args.answer_pattern)
 
     def convert(row: dict[str, Any]) -> dict[str, Any]:
-        found = pattern.search(str(row[answer])) if pattern else None
-        gold = (
-            found[1].strip()
-            if found
-            else None
-            if pattern or row[answer] is None
-            else str(row[answer]).strip()
-        )
-        messages = to_messages(row[question], args.system_prompt)
-        return {"question": messages[-1]["content"], "answer": gold, "prompt": messages}
+        messages = to_messages(row[question_column], args.system_prompt)
+        question = messages[-1]["content"]
+        answer = extract_answer(row[answer_column], pattern)
+        return {
+            "question": question,
+            "answer": answer,
+            "prompt": messages,
+            "question_id": question_id(question, answer),
+        }
 
-    total = len(dataset)
-    dataset = dataset.map(convert, desc=f"reading {name}", keep_in_memory=True)
-    dataset = dataset.filter(lambda gold: bool(gold), input_columns="answer", keep_in_memory=True)
-    if len(dataset) == 0:
-        why = (
-            f"answer_pattern {args.answer_pattern!r} matches none of the {total} answers"
-            if pattern
-            else "has no answer"
-        )
-        raise UserError(
-            f"{name}, split {split!r}, column {answer!r}: {why}"
-            if total
-            else f"{name}: split {split!r} is empty"
-        )
-    if len(dataset) < total:
+    converted = dataset.map(convert, desc=f"reading {name}", keep_in_memory=True)
+
+    # A row without an answer cannot be scored.
+    kept = converted.filter(bool, input_columns="answer", keep_in_memory=True)
+    if len(kept) == 0:
+        problem = "has no answers"
+        if pattern:
+            problem = (
+                f"answer_pattern {args.answer_pattern!r} matches none of the {len(dataset)} answers"
+            )
+        raise UserError(f"{name}, split {split!r}, column {answer_column!r}: {problem}")
+    if len(kept) < len(dataset):
         logger.warning(
             "%s: %d of %d rows have no answer in %r and are left out",
             name,
-            total - len(dataset),
-            total,
-            answer,
+            len(dataset) - len(kept),
+            len(dataset),
+            answer_column,
         )
-    return dataset
+    return kept
 
 
-def _find_column(
-    dataset: "Dataset", name: str, key: str, given: str | None, usual: tuple[str, ...]
-) -> str:
+def extract_answer(value: Any, pattern: re.Pattern[str] | None) -> str | None:
+    """The gold answer in a cell of the answer column; `None` if there is none."""
+    if pattern:
+        found = pattern.search(str(value))
+        return found[1].strip() if found else None
+    if value is None:
+        return None
+    return str(value).strip()
+
+
+def question_id(question: str, answer: str | None) -> str:
+    """What identifies a question in training, generation, evaluation and rollouts."""
+    return hashlib.sha256(f"{question}\0{answer}".encode()).hexdigest()[:16]
+
+
+def _find_column(dataset: "Dataset", name: str, key: str, given: str | None) -> str:
+    usual = QUESTION_COLUMNS if key == "question_column" else ANSWER_COLUMNS
     for column in [given] if given else usual:
         if column in dataset.column_names:
             return column
     raise UserError(
-        f"{name}: there is no column {given or usual[0]!r}; there are: {', '.join(dataset.column_names)}. Write `{key}`"
+        f"{name}: there is no column {given or usual[0]!r}; "
+        f"there are: {', '.join(dataset.column_names)}. Write `{key}`"
     )
 
 
 def _compile_pattern(pattern: str | None) -> re.Pattern[str] | None:
+    if not pattern:
+        return None
     try:
-        compiled = re.compile(pattern) if pattern else None
+        compiled = re.compile(pattern)
     except re.error as error:
         raise UserError(
             f"answer_pattern {pattern!r} is not a regular expression: {error}"
         ) from error
-    if compiled and compiled.groups != 1:
+    if compiled.groups != 1:
         raise UserError(f"answer_pattern {pattern!r} must have one group, has {compiled.groups}")
     return compiled

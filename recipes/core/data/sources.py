@@ -11,60 +11,84 @@ from recipes.core.errors import UserError
 if TYPE_CHECKING:
     from datasets import Dataset
 
-
-_READERS = {".jsonl": "json", ".json": "json", ".csv": "csv", ".parquet": "parquet"}
+# Loaders of the datasets library by the ending of a file.
+_FILE_LOADERS = {".jsonl": "json", ".json": "json", ".csv": "csv", ".parquet": "parquet"}
 
 
 def load_split(args: ScriptArguments, split: str) -> "Dataset":
-    """The rows of one split as they are. Raises `UserError` if the dataset or the split cannot be read."""
+    """The rows of one split of `dataset_name` as they are.
+
+    Raises `UserError` if the dataset or the split cannot be read.
+    """
     import datasets
 
-    name, path = args.dataset_name, Path(args.dataset_name or "")
-    assert name
-    datasets.disable_progress_bars()  # every read of a small file would draw one; the stages draw their own
+    assert args.dataset_name
+    datasets.disable_progress_bars()  # one for each small file; the stages show their own
     try:
-        if ":" in name and not path.exists():
-            return _from_function(name, split)
-        if path.is_file():
-            if path.suffix not in _READERS:
-                raise UserError(f"{name}: is not one of {', '.join(_READERS)}")
-            return datasets.load_dataset(
-                _READERS[path.suffix], data_files={"train": name}, split=split
-            )
-        if path.is_dir():
-            if (path / "dataset_dict.json").exists() or (path / "state.json").exists():
-                saved = datasets.load_from_disk(name)
-                if isinstance(saved, datasets.Dataset):
-                    saved = datasets.DatasetDict({"train": saved})
-                return _split_of(saved, name, split)
-            return datasets.load_dataset(
-                name, split=split
-            )  # `dataset_config` is a matter of the hub
-        elif path.suffix in _READERS or name.startswith((".", "/")):
-            raise UserError(f"dataset_name: there is no file or folder {name!r}")
-        return datasets.load_dataset(name, args.dataset_config, split=split)
+        return _load(args.dataset_name, args.dataset_config, split)
     except UserError:
         raise
     except Exception as error:
-        # datasets raises a dozen types for unreadable files, unknown splits and an unreachable hub; each message is its own.
-        raise UserError(f"dataset_name {name!r}, split {split!r}: {_one_line(error)}") from error
+        # datasets raises a dozen types for unreadable files, unknown splits and an unreachable
+        # hub, each with a message of its own.
+        raise UserError(
+            f"dataset_name {args.dataset_name!r}, split {split!r}: {_one_line(error)}"
+        ) from error
+
+
+def _load(name: str, config: str | None, split: str) -> "Dataset":
+    from datasets import load_dataset
+
+    path = Path(name)
+    if ":" in name and not path.exists():
+        return _call_function(name, split)
+    if path.is_file():
+        return _read_file(path, split)
+    if path.is_dir():
+        return _read_folder(path, split)
+    if path.suffix in _FILE_LOADERS or name.startswith((".", "/")):
+        raise UserError(f"dataset_name: there is no file or folder {name!r}")
+    return load_dataset(name, config, split=split)
+
+
+def _call_function(name: str, split: str) -> "Dataset":
+    """`package.module:function` returns a mapping of splits to datasets."""
+    module_name, _, function = name.partition(":")
+    try:
+        splits = getattr(importlib.import_module(module_name), function)()
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"dataset_name: cannot import {name!r}: {error}") from error
+    return _take_split(splits, name, split)
+
+
+def _read_file(path: Path, split: str) -> "Dataset":
+    from datasets import load_dataset
+
+    if path.suffix not in _FILE_LOADERS:
+        raise UserError(f"{path}: is not one of {', '.join(_FILE_LOADERS)}")
+    files = {"train": str(path)}
+    return load_dataset(_FILE_LOADERS[path.suffix], data_files=files, split=split)
+
+
+def _read_folder(path: Path, split: str) -> "Dataset":
+    """A folder that `save_to_disk` wrote, or one of data files as on the hub."""
+    from datasets import Dataset, load_dataset, load_from_disk
+
+    is_saved = (path / "dataset_dict.json").exists() or (path / "state.json").exists()
+    if not is_saved:
+        return load_dataset(str(path), split=split)
+    saved = load_from_disk(str(path))
+    if isinstance(saved, Dataset):
+        saved = {"train": saved}
+    return _take_split(saved, str(path), split)
+
+
+def _take_split(splits: "dict[str, Dataset]", name: str, split: str) -> "Dataset":
+    if split not in splits:
+        raise UserError(f"{name}: there is no split {split!r}; there are: {', '.join(splits)}")
+    return splits[split]
 
 
 def _one_line(error: Exception) -> str:
     cause = error.__cause__ or error
     return f"{type(cause).__name__}: {' '.join(str(cause).split())[:300]}"
-
-
-def _from_function(name: str, split: str) -> "Dataset":
-    module_name, _, function = name.partition(":")
-    try:
-        made = getattr(importlib.import_module(module_name), function)()
-    except (ImportError, AttributeError) as error:
-        raise UserError(f"dataset_name: cannot import {name!r}: {error}") from error
-    return _split_of(made, name, split)
-
-
-def _split_of(splits: "dict[str, Dataset]", name: str, split: str) -> "Dataset":
-    if split not in splits:
-        raise UserError(f"{name}: there is no split {split!r}; there are: {', '.join(splits)}")
-    return splits[split]

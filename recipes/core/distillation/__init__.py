@@ -1,0 +1,27 @@
+"""Distillation: which samples of the teacher become traces, and how a student learns them."""
+
+from recipes.core.distillation.select_traces import (
+    TraceArguments,
+    require_traces,
+    select_traces,
+)
+from recipes.core.distillation.trace_dataset import (
+    TraceDatasetArguments,
+    check_first_target,
+    drop_long_traces,
+    load_traces,
+    longest_traces_first,
+    split_by_question,
+)
+
+__all__ = [
+    "TraceArguments",
+    "TraceDatasetArguments",
+    "check_first_target",
+    "drop_long_traces",
+    "load_traces",
+    "longest_traces_first",
+    "require_traces",
+    "select_traces",
+    "split_by_question",
+]

@@ -1,180 +1,195 @@
-"""What SFT learns of the traces: which of them, in which order, and what the loss sees of each."""
+"""The traces that SFT learns: which ones, in which order, and what the loss sees of each."""
 
 import hashlib
 import json
 import logging
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trl import ScriptArguments
 
 from recipes.core.data.order import longest_first
 from recipes.core.data.sources import load_split
 from recipes.core.errors import UserError
-from recipes.core.files import read_jsonl
-from recipes.core.prompts.messages import render_prompt
+from recipes.core.files import Row, read_jsonl
+from recipes.core.prompts import render_prompt
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
-    from trl import SFTConfig
+    from trl import SFTConfig, SFTTrainer
 
 logger = logging.getLogger(__name__)
+
+# Seed of transformers' BatchRebalanceSampler, whatever the key `seed` is.
+REBALANCE_SEED = 42
+IGNORED_LABEL = -100  # of tokens that the loss does not see
 
 
 @dataclass
 class TraceDatasetArguments(ScriptArguments):
-    """Keys that say which traces are learned."""
+    """Keys that choose the traces to learn."""
 
-    traces: str | None = field(
-        default=None,
-        metadata={"help": "File that `generate` left. Default: traces.jsonl of the run."},
-    )
-    max_train_samples: int | None = field(
-        default=None, metadata={"help": "Use only the first so many traces."}
-    )
-    held_out_traces: float = field(
-        default=0.0, metadata={"help": "Share of the questions whose traces only measure the loss."}
-    )
+    traces: str | None = None
+    max_train_samples: int | None = None
+    held_out_traces: float = 0.0
 
 
-def drop_long_traces(
-    rows: list[dict[str, Any]], tokenizer: "PreTrainedTokenizerBase", max_length: int | None
-) -> "Dataset":
-    """The rows whose whole conversation fits into `max_length` tokens, as a dataset; says how many do not."""
-    from datasets import Dataset
+class LoadedTraces(NamedTuple):
+    """Traces and the name of where they come from; a row has `prompt` and `completion`."""
 
-    lengths = trace_lengths(rows, tokenizer)
-    fitting = [
-        row
-        for row, tokens in zip(rows, lengths, strict=True)
-        if max_length is None or tokens <= max_length
-    ]
-    if not fitting:
-        raise UserError(
-            f"max_length: all {len(rows)} traces are longer than {max_length} tokens (longest {max(lengths)}); raise it"
-        )
-    if len(fitting) < len(rows):
-        logger.warning(
-            "max_length: %d of %d traces are longer than %d tokens (longest %d) and are left out",
-            len(rows) - len(fitting), len(rows), max_length, max(lengths),
-        )  # fmt: skip
-    return Dataset.from_list(fitting)
+    source: str
+    rows: list[Row]
 
 
-def trace_lengths(
-    rows: Iterable[dict[str, Any]], tokenizer: "PreTrainedTokenizerBase"
-) -> list[int]:
-    """The tokens of each whole conversation."""
+def load_traces(args: TraceDatasetArguments, run_dir: Path) -> LoadedTraces:
+    """The traces of the run, or a dataset of TRL's prompt-completion type.
 
-    def length(row: dict[str, Any]) -> int:
-        if isinstance(row["prompt"], str):
-            return len(tokenizer(row["prompt"] + row["completion"])["input_ids"]) + 1
-        text = tokenizer.apply_chat_template(row["prompt"] + row["completion"], tokenize=False)
-        return len(tokenizer(text, add_special_tokens=False)["input_ids"])
-
-    return [length(row) for row in rows]
-
-
-def split_by_question(traces: "Dataset", share: float) -> tuple["Dataset", "Dataset | None"]:
-    """The traces to learn, and those of a share of the questions (at least one of them, if the share is not 0). Which ones depends
-    on their text alone. `None` if there is but one question."""
-    keys = [hashlib.sha256(json.dumps(prompt).encode()).hexdigest() for prompt in traces["prompt"]]
-    questions = sorted(set(keys))
-    if not 0 <= share < 1:
-        raise UserError(
-            f"held_out_traces is {share}; write a share of the questions, from 0 to below 1"
-        )
-    if not share or len(questions) == 1:
-        return traces, None
-    chosen = set(questions[: min(max(1, round(share * len(questions))), len(questions) - 1)])
-    places: tuple[list[int], list[int]] = ([], [])
-    for place, key in enumerate(keys):
-        places[key in chosen].append(place)
-    return traces.select(places[0]), traces.select(places[1])
-
-
-def longest_traces_first(
-    traces: "Dataset", tokenizer: "PreTrainedTokenizerBase", training_args: "SFTConfig"
-) -> "Dataset":
-    """The traces in such an order that the first step is of the longest ones."""
-    if training_args.packing:  # every row is full
-        return traces
-    strategy = training_args.train_sampling_strategy
-    if strategy not in ("batch_rebalance", "sequential"):
-        raise UserError(
-            f"longest_first: goes with train_sampling_strategy batch_rebalance or sequential, not {strategy}"
-        )
-    batch = (
-        training_args.per_device_train_batch_size
-        * training_args.world_size
-        * training_args.gradient_accumulation_steps
-    )
-    seed = 42 if strategy == "batch_rebalance" else None  # transformers' own, whatever `seed` says
-    return longest_first(traces, trace_lengths(traces, tokenizer), min(batch, len(traces)), seed)
-
-
-def check_first_target(
-    tokenized: dict[str, Any],
-    traces: Iterable[dict[str, Any]],
-    tokenizer: "PreTrainedTokenizerBase",
-) -> None:
-    """Raises `UserError` if what the loss sees of a row is not one of the traces and the end of the turn: some chat templates
-    rewrite or drop what stands in think tags. Of a packed row, the first trace is looked at."""
-    labels = (
-        tokenized["labels"][: tokenized["seq_lengths"][0]]
-        if "seq_lengths" in tokenized
-        else tokenized["labels"]
-    )
-    targets = [token for token in labels if token != -100]
-    text = str(
-        tokenizer.decode([token for token in targets if token not in tokenizer.all_special_ids])
-    ).strip()
-    known = []
-    for row in traces:
-        prompt = (
-            row["prompt"]
-            if isinstance(row["prompt"], str)
-            else render_prompt(tokenizer, row["prompt"])
-        )
-        prefilled = "<think>" if prompt.rstrip().endswith("<think>") else ""
-        known.append(
-            row["completion"]
-            if isinstance(row["completion"], str)
-            else row["completion"][-1]["content"]
-        )
-        if (prefilled + text).split() == known[-1].split() and tokenizer.eos_token_id in targets:
-            return
-    raise UserError(
-        f"chat_template: it turns the trace {known[0][:80]!r} into the target {text[:80]!r}; write `chat_template: r1_zero.jinja`"
-    )
-
-
-def load_traces(args: TraceDatasetArguments, run_dir: Path) -> tuple[str, list[dict[str, Any]]]:
-    """Where the traces come from, and rows of `prompt` and `completion` (both messages).
-
-    `dataset_name` may name a dataset of TRL's prompt-completion type to learn instead; one that has no `completion` column
-    is taken as the questions that the traces answer.
+    A dataset without the column `completion` is taken for the questions that the traces answer.
     """
     if args.dataset_name:
         dataset = load_split(args, args.dataset_train_split)
         if {"prompt", "completion"} <= set(dataset.column_names):
-            rows = [{"prompt": row["prompt"], "completion": row["completion"]} for row in dataset]
-            return args.dataset_name, rows[: args.max_train_samples]
+            pairs = dataset.select_columns(["prompt", "completion"])
+            return LoadedTraces(args.dataset_name, pairs.to_list()[: args.max_train_samples])
+
     file = Path(args.traces or run_dir / "traces.jsonl")
     if not file.is_file():
         raise UserError(
             f"traces: there is no file {str(file)!r}; run recipes/generate.py first, or name one"
         )
-    rows = read_jsonl(file)
-    if not rows:
-        raise UserError(f"{file}: holds no rows, so there is nothing to learn")
-    return str(file), [
-        {
-            "prompt": row["prompt"],
-            "completion": [{"role": "assistant", "content": row["completion"]}],
-        }
-        for row in rows[: args.max_train_samples]
-    ]
+    samples = read_jsonl(file)
+    if not samples:
+        raise UserError(f"{file}: has no rows, so there is nothing to learn")
+    rows = []
+    for sample in samples[: args.max_train_samples]:
+        reply = [{"role": "assistant", "content": sample["completion"]}]
+        rows.append({"prompt": sample["prompt"], "completion": reply})
+    return LoadedTraces(str(file), rows)
+
+
+def drop_long_traces(
+    rows: list[Row], tokenizer: "PreTrainedTokenizerBase", max_length: int | None
+) -> "Dataset":
+    """The rows whose whole conversation has at most `max_length` tokens; logs how many do not.
+
+    The number of tokens is kept in the column `trace_tokens`.
+    """
+    from datasets import Dataset
+
+    measured = [row | {"trace_tokens": count_tokens(row, tokenizer)} for row in rows]
+    kept = measured
+    if max_length is not None:
+        kept = [row for row in measured if row["trace_tokens"] <= max_length]
+    longest = max(row["trace_tokens"] for row in measured)
+    if not kept:
+        raise UserError(
+            f"max_length: all {len(rows)} traces are longer than {max_length} tokens "
+            f"(longest {longest}); raise it"
+        )
+    if len(kept) < len(rows):
+        logger.warning(
+            "max_length: %d of %d traces are longer than %d tokens (longest %d) and are left out",
+            len(rows) - len(kept),
+            len(rows),
+            max_length,
+            longest,
+        )
+    return Dataset.from_list(kept)
+
+
+def count_tokens(row: Mapping[str, Any], tokenizer: "PreTrainedTokenizerBase") -> int:
+    """The tokens of a row's whole conversation."""
+    if isinstance(row["prompt"], str):
+        text = row["prompt"] + row["completion"]
+        return len(tokenizer(text)["input_ids"]) + 1  # TRL adds the end-of-sequence token
+    text = str(tokenizer.apply_chat_template(row["prompt"] + row["completion"], tokenize=False))
+    return len(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def split_by_question(traces: "Dataset", fraction: float) -> tuple["Dataset", "Dataset | None"]:
+    """The traces to learn, and those of a fraction of the questions, at least one of them.
+
+    Which questions are held out depends only on their text. `None` if `fraction` is 0, or if there
+    is only one question.
+    """
+    if not 0 <= fraction < 1:
+        raise UserError(
+            f"held_out_traces is {fraction}; write a fraction of the questions, from 0 to below 1"
+        )
+    hashes = []
+    for prompt in traces["prompt"]:
+        hashes.append(hashlib.sha256(json.dumps(prompt).encode()).hexdigest())
+    questions = sorted(set(hashes))
+    if fraction == 0 or len(questions) == 1:
+        return traces, None
+
+    # At least one question on either side.
+    count = max(1, round(fraction * len(questions)))
+    count = min(count, len(questions) - 1)
+    held_out = set(questions[:count])
+    learned_rows = [row for row, digest in enumerate(hashes) if digest not in held_out]
+    held_out_rows = [row for row, digest in enumerate(hashes) if digest in held_out]
+    return traces.select(learned_rows), traces.select(held_out_rows)
+
+
+def longest_traces_first(traces: "Dataset", training_args: "SFTConfig") -> "Dataset":
+    """Orders the traces so that the first step has the longest ones."""
+    if training_args.packing:  # every row is full
+        return traces
+    strategy = training_args.train_sampling_strategy
+    if strategy not in ("batch_rebalance", "sequential"):
+        raise UserError(
+            "longest_first: works with train_sampling_strategy batch_rebalance or sequential, "
+            f"not {strategy}"
+        )
+    batch = training_args.per_device_train_batch_size * training_args.world_size
+    batch *= training_args.gradient_accumulation_steps
+    seed = REBALANCE_SEED if strategy == "batch_rebalance" else None
+    return longest_first(traces, min(batch, len(traces)), seed, column="trace_tokens")
+
+
+def check_first_target(
+    trainer: "SFTTrainer", traces: Iterable[Row], tokenizer: "PreTrainedTokenizerBase"
+) -> None:
+    """Raises `UserError` if the loss does not see exactly a trace and the end of the turn.
+
+    Some chat templates rewrite or drop the text in think tags. The first row is looked at, and of
+    a packed row its first trace, which may be any of `traces`.
+    """
+    tokenized: Any = trainer.train_dataset
+    first = tokenized[0]
+    labels = first["labels"]
+    is_packed = "seq_lengths" in first
+    if is_packed:
+        labels = labels[: first["seq_lengths"][0]]
+    candidates = list(traces) if is_packed else [next(iter(traces))]
+
+    # What the loss sees, against what it should see.
+    targets = [token for token in labels if token != IGNORED_LABEL]
+    words = [token for token in targets if token not in tokenizer.all_special_ids]
+    target = str(tokenizer.decode(words)).strip()
+    ends = tokenizer.eos_token_id in targets
+    for row in candidates:
+        seen = _prefilled(row, tokenizer) + target
+        if ends and seen.split() == _completion_text(row).split():
+            return
+    raise UserError(
+        f"chat_template: it turns the trace {_completion_text(candidates[0])[:80]!r} into the "
+        f"target {target[:80]!r}; write `chat_template: r1_zero.jinja`"
+    )
+
+
+def _completion_text(row: Row) -> str:
+    completion = row["completion"]
+    return str(completion if isinstance(completion, str) else completion[-1]["content"])
+
+
+def _prefilled(row: Row, tokenizer: "PreTrainedTokenizerBase") -> str:
+    """What the prompt already contains of the reply: `<think>` or nothing."""
+    prompt = row["prompt"]
+    if not isinstance(prompt, str):
+        prompt = render_prompt(tokenizer, prompt)
+    return "<think>" if prompt.rstrip().endswith("<think>") else ""

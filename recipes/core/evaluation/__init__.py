@@ -1,0 +1,7 @@
+"""Evaluation: metrics of samples, comparisons of models, and the table of both."""
+
+from recipes.core.evaluation.flexible_accuracy import FlexibleAccuracy
+from recipes.core.evaluation.score_book import ScoreBook
+from recipes.core.evaluation.score_table import score_table
+
+__all__ = ["FlexibleAccuracy", "ScoreBook", "score_table"]

@@ -2,27 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from rewards import Reward, score_completions
 from rewards.completion import flexible_completion
-from rewards.interface import BatchReward, ScoredBatch
-from rewards.interface import Row as Columns
-
-if TYPE_CHECKING:
-    pass
+from rewards.interface import BatchReward, Row, ScoredBatch
 
 
 @dataclass(frozen=True)
 class FlexibleAccuracy(BatchReward):
-    """The verdict on the answer that stands anywhere after the thinking, so that a gain in format is not sold as reasoning."""
+    """Scores the answer wherever it appears after the thinking.
 
-    verdict: Reward
+    Beside the strict score, it tells a gain in reasoning from a gain in format.
+    """
 
-    def judge(self, completions: Sequence[str], rows: Sequence[Columns]) -> ScoredBatch:
-        return score_completions(
-            self.verdict,
-            "verdict",
-            [flexible_completion(completion) for completion in completions],
-            rows,
-        )
+    correct: Reward
+
+    def judge(self, completions: Sequence[str], rows: Sequence[Row]) -> ScoredBatch:
+        answers = [flexible_completion(completion) for completion in completions]
+        return score_completions(self.correct, "correct", answers, rows)

@@ -1,4 +1,4 @@
-"""What is measured, as Markdown tables."""
+"""Markdown tables and the numbers in them."""
 
 from collections.abc import Iterable, Sequence
 
@@ -10,12 +10,15 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def format_fraction(value: float | None) -> str:
+    """`0.893`, or `-` for what is not known."""
     return "-" if value is None else f"{value:.3f}"
 
 
 def format_interval(bounds: Sequence[float]) -> str:
+    """`0.873 to 0.911`"""
     return f"{bounds[0]:.3f} to {bounds[1]:.3f}"
 
 
-def format_parameters(parameters: int | None) -> str:
-    return "-" if parameters is None else f"{parameters / 1e6:.3g} M"
+def format_parameters(count: int | None) -> str:
+    """`0.454 M`, or `-` for what is not known."""
+    return "-" if count is None else f"{count / 1e6:.3g} M"

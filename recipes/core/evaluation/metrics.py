@@ -1,141 +1,186 @@
-"""What do completions say about models? Rates, intervals, and whether two models differ.
+"""What samples tell about models: rates, intervals, and whether two models differ.
 
-All of it is over questions: several samples of one question are not independent, so they are averaged first.
+All of it is over questions: samples of one question are not independent, so they are averaged
+first.
 """
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
 
 import numpy as np
 
 from recipes.core.errors import UserError
-from recipes.core.files import Row
+from recipes.core.generation.types import Sample
 from rewards.answers.normalize import normalize
 from rewards.completion import parse_completion
 
 RESAMPLES = 10_000
 
 
-def summarize_scores(rows: Sequence[Row], seed: int = 0) -> dict[str, Any]:
-    """The scores of one model's completions, all as shares of 1.
+class Scores(TypedDict):
+    """The scores of one model on one benchmark; rates are fractions of 1."""
 
-    Args:
-        rows: one per sample, with `key` (of the question), `completion`, `verdict` (strict: 0.0, 1.0 or `None`), `lenient`,
-            `format`, `tokens` and `finished`. Rows that the verdict cannot judge are left out.
+    accuracy: float  # pass@1, strict
+    ci95: list[float]  # its 95 % interval
+    flexible_accuracy: float  # the answer may appear anywhere after the thinking
+    format: float
+    accuracy_given_format: float | None  # None without a well-formed sample
+    pass_at: dict[str, float]  # unbiased, by k
+    majority: float | None  # of the most frequent answer; None with one sample per question
+    mean_length: float  # tokens
+    truncated: float  # completions that the model did not end
+    n: int  # questions
+    samples: int
+    unjudged: int  # samples that cannot be scored, which are left out of everything else
 
-    Returns:
-        `accuracy` (pass@1, strict), `ci95` (of it), `lenient_accuracy` (the answer may stand anywhere after the thinking),
-        `format`, `accuracy_given_format` (`None` without a well-formed sample), `pass_at` (unbiased, by k), `majority` (of the most
-        frequent answer; `None` with one sample), `mean_length` (tokens), `cut_off` (share that did not end), `n` (questions),
-        `samples`, and `unjudged`.
+
+class PairedTest(TypedDict):
+    """Whether two models differ on the questions that both answered."""
+
+    difference: float  # second minus first
+    ci95: list[float]
+    p: float
+    n: int
+
+
+def summarize_scores(samples: Sequence[Sample], seed: int = 0) -> Scores:
+    """The scores of one model's samples.
+
+    Raises `UserError` if there is nothing to score.
     """
-    judged = [row for row in rows if row["verdict"] is not None]
-    if not rows:
+    scored = [sample for sample in samples if sample["correct"] is not None]
+    if not samples:
         raise UserError(
-            "no completion came back, so there is nothing to score; look at the endpoint, and start again"
+            "no completion came back, so there is nothing to score; check the endpoint and run again"
         )
-    if not judged:
+    if not scored:
         raise UserError(
-            "the verdict cannot judge any of the gold answers; look at `answer_pattern` and `verdict`"
+            "none of the gold answers can be scored; check `answer_pattern` and "
+            "`correctness_reward`"
         )
-    questions = group_by_question(judged)
-    well_formed = [row for row in judged if row["format"] == 1.0]
-    per_question = question_accuracy(judged)
-    most = min(len(samples) for samples in questions.values())
-    ks = [2**power for power in range(most.bit_length()) if 2**power <= most]
-    return {
-        "accuracy": _mean(list(per_question.values())),
-        "ci95": list(bootstrap_interval(list(per_question.values()), seed)),
-        "lenient_accuracy": _mean(
-            [_mean([row["lenient"] == 1.0 for row in samples]) for samples in questions.values()]
-        ),
-        "format": len(well_formed) / len(judged),
-        "accuracy_given_format": _mean([row["verdict"] == 1.0 for row in well_formed])
-        if well_formed
-        else None,
-        "pass_at": {
-            str(k): _mean(
-                [
-                    pass_at_k(len(s), sum(row["verdict"] == 1.0 for row in s), k)
-                    for s in questions.values()
-                ]
-            )
-            for k in ks
-        },
-        "majority": _mean([majority_vote(samples) for samples in questions.values()])
-        if most > 1
-        else None,
-        "mean_length": _mean([row["tokens"] for row in judged]),
-        "cut_off": _mean([not row["finished"] for row in judged]),
-        "n": len(questions),
-        "samples": len(judged),
-        "unjudged": len(rows) - len(judged),
-    }
+    groups = list(group_by_question(scored).values())
+    accuracies = list(question_accuracy(scored).values())
+    flexible = [_mean([sample["flexible"] == 1.0 for sample in group]) for group in groups]
+    well_formed = [sample for sample in scored if sample["format"] == 1.0]
+    given_format = None
+    if well_formed:
+        given_format = _mean([sample["correct"] == 1.0 for sample in well_formed])
+    fewest = min(len(group) for group in groups)
+    return Scores(
+        accuracy=_mean(accuracies),
+        ci95=list(bootstrap_interval(accuracies, seed)),
+        flexible_accuracy=_mean(flexible),
+        format=len(well_formed) / len(scored),
+        accuracy_given_format=given_format,
+        pass_at=_pass_at_powers(groups, fewest),
+        majority=_mean([majority_vote(group) for group in groups]) if fewest > 1 else None,
+        mean_length=_mean([sample["tokens"] for sample in scored]),
+        truncated=_mean([not sample["finished"] for sample in scored]),
+        n=len(groups),
+        samples=len(scored),
+        unjudged=len(samples) - len(scored),
+    )
 
 
-def group_by_question(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    questions: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        questions[row["key"]].append(row)
-    return questions
+def group_by_question(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
+    """The samples of each question, in order."""
+    groups: dict[str, list[Sample]] = defaultdict(list)
+    for sample in samples:
+        groups[sample["question_id"]].append(sample)
+    return groups
 
 
-def question_accuracy(rows: Sequence[Row]) -> dict[str, float]:
-    """The share of right samples of each question."""
-    judged = group_by_question([row for row in rows if row["verdict"] is not None])
-    return {
-        key: _mean([row["verdict"] == 1.0 for row in samples]) for key, samples in judged.items()
-    }
+def question_accuracy(samples: Sequence[Sample]) -> dict[str, float]:
+    """The fraction of correct samples of each question; samples without a score are left out."""
+    scored = [sample for sample in samples if sample["correct"] is not None]
+    accuracies = {}
+    for question, group in group_by_question(scored).items():
+        accuracies[question] = _mean([sample["correct"] == 1.0 for sample in group])
+    return accuracies
 
 
-def pass_at_k(n: int, right: int, k: int) -> float:
-    """The chance that one of `k` samples is right, unbiased, from `n` of which `right` are (arXiv 2107.03374, equation 1)."""
-    return 1.0 - math.comb(n - right, k) / math.comb(n, k)
+def pass_at_k(n: int, correct: int, k: int) -> float:
+    """The probability that one of `k` samples is correct, given that `correct` of `n` are.
+
+    Unbiased (arXiv 2107.03374, equation 1).
+    """
+    return 1.0 - math.comb(n - correct, k) / math.comb(n, k)
 
 
-def majority_vote(samples: Sequence[Row]) -> float:
-    """Whether the most frequent answer of the well-formed samples is right; the first drawn wins a tie."""
-    traces = [(trace, row) for row in samples if (trace := parse_completion(row["completion"]))]
-    if not traces:
+def majority_vote(samples: Sequence[Sample]) -> float:
+    """Whether the most frequent answer of the well-formed samples is correct.
+
+    The answer that was sampled first wins a tie.
+    """
+    answers = []
+    scores = []
+    for sample in samples:
+        parsed = parse_completion(sample["completion"])
+        if parsed:
+            answers.append(normalize(parsed.answer))
+            scores.append(sample["correct"])
+    if not answers:
         return 0.0
-    answers = [normalize(trace.answer) for trace, _ in traces]
-    (most, _), *_ = Counter(answers).most_common(1)
-    return float(traces[answers.index(most)][1]["verdict"] == 1.0)
+    winner = Counter(answers).most_common(1)[0][0]
+    return float(scores[answers.index(winner)] == 1.0)
 
 
 def bootstrap_interval(values: Sequence[float], seed: int) -> tuple[float, float]:
-    """The 95 % interval of the mean: percentiles of the means of 10,000 resamples of the questions."""
-    return _interval(_resampled_means(np.asarray(values, dtype=float), seed))
+    """The 95 % interval of the mean: percentiles of the means of 10,000 resamples."""
+    return _percentiles(_resampled_means(np.asarray(values, dtype=float), seed))
 
 
-def compare_paired(first: dict[str, float], second: dict[str, float], seed: int) -> dict[str, Any]:
-    """Whether two models differ on the questions that both answered.
+def compare_paired(
+    first: Mapping[str, float], second: Mapping[str, float], seed: int
+) -> PairedTest:
+    """Compares two models question by question; the values are `question_accuracy`.
 
-    Returns `difference` (second minus first), its bootstrap `ci95` over questions, `p` (two-sided sign-flip test: how often a
-    difference this large comes about if it is chance which model is which), and `n`.
+    `p` is that of a two-sided sign-flip test: how often chance alone makes a difference this large.
     """
-    keys = sorted(first.keys() & second.keys())
-    differences = np.asarray([second[key] - first[key] for key in keys])
+    questions = sorted(first.keys() & second.keys())
+    differences = np.asarray([second[question] - first[question] for question in questions])
     observed = abs(differences.mean())
+
+    # Under the null hypothesis it is chance which of the two models a result belongs to.
     rng = np.random.default_rng(seed)
-    flipped = np.asarray(
-        [abs((differences * rng.choice((-1, 1), len(keys))).mean()) for _ in range(RESAMPLES)]
+    flipped = np.empty(RESAMPLES)
+    for index in range(RESAMPLES):
+        signs = rng.choice((-1, 1), len(questions))
+        flipped[index] = abs((differences * signs).mean())
+    as_large = int((flipped >= observed - 1e-12).sum())
+    return PairedTest(
+        difference=float(differences.mean()),
+        ci95=list(_percentiles(_resampled_means(differences, seed))),
+        p=(1 + as_large) / (1 + RESAMPLES),
+        n=len(questions),
     )
-    p = (1 + int((flipped >= observed - 1e-12).sum())) / (1 + RESAMPLES)
-    interval = _interval(_resampled_means(differences, seed))
-    return {"difference": float(differences.mean()), "ci95": list(interval), "p": p, "n": len(keys)}
+
+
+def _pass_at_powers(groups: Sequence[Sequence[Sample]], fewest: int) -> dict[str, float]:
+    """pass@k for the powers of two up to the number of samples that every question has."""
+    pass_at = {}
+    k = 1
+    while k <= fewest:
+        chances = []
+        for group in groups:
+            correct = sum(sample["correct"] == 1.0 for sample in group)
+            chances.append(pass_at_k(len(group), correct, k))
+        pass_at[str(k)] = _mean(chances)
+        k *= 2
+    return pass_at
 
 
 def _resampled_means(values: "np.ndarray[Any, Any]", seed: int) -> "np.ndarray[Any, Any]":
     rng = np.random.default_rng(seed)
-    return np.asarray(
-        [values[rng.integers(0, len(values), len(values))].mean() for _ in range(RESAMPLES)]
-    )
+    means = np.empty(RESAMPLES)
+    for index in range(RESAMPLES):
+        means[index] = values[rng.integers(0, len(values), len(values))].mean()
+    return means
 
 
-def _interval(means: "np.ndarray[Any, Any]") -> tuple[float, float]:
+def _percentiles(means: "np.ndarray[Any, Any]") -> tuple[float, float]:
     low, high = np.percentile(means, [2.5, 97.5])
     return float(low), float(high)
 

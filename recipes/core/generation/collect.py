@@ -1,15 +1,19 @@
-"""Questions in, judged completions in a file out: what `generate` and `evaluate` share."""
+"""Samples and scores completions of questions into a JSONL file: shared by `generate` and `evaluate`.
+
+A run that is started again samples only what the file lacks.
+"""
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from recipes.core.files import Row, append_jsonl, read_jsonl, replace_jsonl
+from recipes.core.files import append_jsonl, read_jsonl, replace_jsonl
 from recipes.core.generation.samplers import Sampler
-from recipes.core.generation.sampling import SamplingArguments, batches
+from recipes.core.generation.sampling import Completion, SamplingArguments, batches
+from recipes.core.generation.types import Sample
 from recipes.core.runtime.device import process_state
 from recipes.core.runtime.watchdog import report_activity
 from rewards import Reward, score_completions
@@ -19,123 +23,203 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+SampleKey = tuple[str, int]  # question_id and sample_index
+
+# Every batch has its own seed, far from those of other runs with a neighbouring seed.
+SEED_STRIDE = 1_000_003
+
 
 @dataclass(frozen=True)
 class SamplingJob:
-    """Which completions are wanted, and where.
+    """Which completions are wanted, how they are scored, and where they are written.
 
     Attributes:
-        questions: with `question`, `answer`, `prompt` and what else the judges look at.
-        keys: of the questions, each another.
-        judges: the rewards whose scores are written with each completion, by name; one is `verdict`.
-        file: the JSONL file.
-        batch_size: completions drawn at once, per process.
+        questions: with the columns `question_id` (unique), `question`, `answer`, `prompt`, and any
+            others that the scorers look at.
+        scorers: rewards by the field that takes their score; one of them is `correct`.
+        file: the JSONL file of `Sample` rows.
+        batch_size: completions sampled at once, per process.
+        label: what the progress bar calls the job.
     """
 
     questions: "Dataset"
-    keys: Sequence[str]
     sampling: SamplingArguments
-    judges: dict[str, Reward]
+    scorers: Mapping[str, Reward]
     file: Path
     seed: int
     batch_size: int
+    label: str
 
 
-def collect_samples(
-    teacher: Sampler, wanted: SamplingJob, label: str
-) -> tuple[list[Row], dict[str, float]]:
-    """Appends to the file every judged completion that it lacks, and sorts it at the end. Each process draws its share of the
-    batches. What the teacher fails to answer is counted, and left for the next start.
+@dataclass
+class SamplingStats:
+    """What this process sampled, and how long it took."""
 
-    A row is `{"key", "sample", "question", "answer", "prompt", "completion", "tokens", "finished"}` and a score (or `None`) under
-    the name of each judge. A batch always holds the same questions, so that a local teacher draws the same completions whenever and
-    wherever it is run.
+    completions: int = 0
+    tokens: int = 0
+    correct: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+
+    def add(self, samples: Sequence[Sample], failed: int) -> None:
+        """Counts one batch; `failed` requests came back without a completion."""
+        self.completions += len(samples)
+        self.tokens += sum(sample["tokens"] for sample in samples)
+        self.correct += sum(sample["correct"] == 1.0 for sample in samples)
+        self.failed += failed
+
+    def progress(self) -> str:
+        """The end of the progress bar."""
+        speed = self.tokens / max(self.seconds, 1e-9)
+        accuracy = self.correct / max(1, self.completions)
+        return f"{self.tokens} tokens, {speed:.0f}/s, {accuracy:.1%} correct"
+
+    def summary(self) -> dict[str, float]:
+        """What the manifest keeps; empty if nothing was missing."""
+        if not self.completions:
+            return {}
+        return {
+            "completions": self.completions,
+            "tokens": self.tokens,
+            "tokens_per_second": round(self.tokens / self.seconds, 1),
+            "seconds_per_completion": round(self.seconds / self.completions, 6),
+        }
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """One batch: its number, and the (row of the dataset, sample_index) of each completion."""
+
+    number: int
+    samples: list[tuple[int, int]]
+
+
+def collect_samples(sampler: Sampler, job: SamplingJob) -> tuple[list[Sample], dict[str, float]]:
+    """Appends every scored completion that the job's file lacks, and sorts the file at the end.
+
+    Each process samples its share of the batches. Requests that fail are counted and left for the
+    next start. A batch always holds the same questions, so that a local model samples the same
+    completions whenever and wherever it runs.
 
     Returns:
-        All rows, in the order of the questions; and what this process has drawn, if anything: `completions`, `tokens`,
-        `tokens_per_second`, `seconds_per_completion`.
+        All samples in the order of the questions, and `SamplingStats.summary()` of this process.
     """
     from tqdm import tqdm
 
-    state, n = process_state(), wanted.sampling.num_generations
-    done = {(row["key"], row["sample"]) for row in read_jsonl(wanted.file)}
-    state.wait_for_everyone()  # until all have read it
-    # Prompts of about one length need little padding; the longest come first, so that what does not fit shows at once.
-    lengths = [len(str(prompt)) for prompt in wanted.questions["prompt"]]
-    order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
-    todo = []
-    for number, batch in enumerate(batches(len(order), max(1, wanted.batch_size // n))):
-        samples = [(order[place], sample) for place in batch for sample in range(n)]
-        missing = [
-            (index, sample) for index, sample in samples if (wanted.keys[index], sample) not in done
-        ]
-        if missing and number % state.num_processes == state.process_index:
-            todo.append((number, samples if teacher.whole_batches else missing))
-    tokens, right, drawn, failed, started = 0, 0, 0, 0, time.perf_counter()
-    with tqdm(todo, desc=label, unit="batch", disable=not state.is_main_process) as progress:
-        for number, samples in progress:
-            report_activity(f"drawing and judging batch {number}")
-            rows = [
-                wanted.questions[index] | {"key": wanted.keys[index], "sample": sample}
-                for index, sample in samples
-            ]
-            completions = teacher.answer(rows, wanted.sampling, wanted.seed * 1_000_003 + number)
-            pairs = [
-                (row, completion)
-                for row, completion in zip(rows, completions, strict=True)
-                if completion
-            ]
-            answered = [
-                {key: row[key] for key in ("key", "sample", "question", "answer", "prompt")}
-                | {
-                    "completion": completion.text.strip(),
-                    "tokens": completion.tokens,
-                    "finished": completion.finished,
-                }
-                for row, completion in pairs
-            ]
-            score_samples(answered, [row for row, _ in pairs], wanted.judges)
-            append_jsonl(
-                wanted.file, [row for row in answered if (row["key"], row["sample"]) not in done]
-            )
-            tokens += sum(row["tokens"] for row in answered)
-            drawn, failed = drawn + len(answered), failed + len(rows) - len(answered)
-            right += sum(row["verdict"] == 1.0 for row in answered)
-            speed = tokens / (time.perf_counter() - started)
-            progress.set_postfix_str(
-                f"{tokens} tokens, {speed:.0f}/s, {right / max(1, drawn):.1%} right"
-            )
-    seconds = time.perf_counter() - started
-    if failed:
+    state = process_state()
+    existing = {_key(row) for row in read_jsonl(job.file)}
+    state.wait_for_everyone()  # until every process has read the file
+
+    # Sample, score and append, one batch at a time: a kill loses one batch at most.
+    stats = SamplingStats()
+    pending = _pending_batches(job, existing, sampler.batch_dependent)
+    started = time.perf_counter()
+    hidden = not state.is_main_process
+    with tqdm(pending, desc=job.label, unit="batch", disable=hidden) as progress:
+        for batch in progress:
+            report_activity(f"sampling and scoring batch {batch.number}")
+            samples = _run_batch(sampler, job, batch)
+            append_jsonl(job.file, [s for s in samples if _key(s) not in existing])
+            stats.add(samples, failed=len(batch.samples) - len(samples))
+            stats.seconds = time.perf_counter() - started
+            progress.set_postfix_str(stats.progress())
+    if stats.failed:
+        total = stats.failed + stats.completions
         logger.warning(
-            "%d of %d requests failed and are left out; start again to ask again",
-            failed,
-            failed + drawn,
+            "%d of %d requests failed and are left out; run again to retry", stats.failed, total
         )
-    report_activity("waiting until all have drawn")
+
+    # Put the file into the order of the questions once all processes have finished.
+    report_activity("waiting for the other processes to finish sampling")
     state.wait_for_everyone()
-    place = {key: index for index, key in enumerate(wanted.keys)}
-    # A killed launcher can leave processes behind that go on drawing: what is there twice is the same, and stays once.
-    rows_by_key = {(place[row["key"]], row["sample"]): row for row in read_jsonl(wanted.file)}
-    ordered = [rows_by_key[key] for key in sorted(rows_by_key)]
-    state.wait_for_everyone()  # until all have read it
+    ordered = _read_in_order(job)
+    state.wait_for_everyone()  # until every process has read the file
     if state.is_main_process:
-        replace_jsonl(wanted.file, ordered)
-    if not drawn:
-        return ordered, {}
-    return ordered, {
-        "completions": drawn,
-        "tokens": tokens,
-        "tokens_per_second": round(tokens / seconds, 1),
-        "seconds_per_completion": round(seconds / drawn, 6),
-    }
+        replace_jsonl(job.file, ordered)
+    return ordered, stats.summary()
 
 
-def score_samples(answered: list[Row], columns: Sequence[Row], judges: dict[str, Reward]) -> None:
-    """Adds to each row a score (or `None`) under the name of each judge, which sees the columns of the question, too."""
-    for name, reward in judges.items():
-        scores = score_completions(
-            reward, name, [row["completion"] for row in answered], columns
-        ).scores
-        for row, value in zip(answered, scores, strict=True):
-            row[name] = value
+def _pending_batches(
+    job: SamplingJob, existing: set[SampleKey], batch_dependent: bool
+) -> list[_Batch]:
+    """This process's share of the batches that lack a sample.
+
+    Args:
+        batch_dependent: a completion depends on the rest of its batch, so that a batch is sampled
+            as a whole even if only some of it is missing.
+    """
+    # Prompts of similar length need little padding; with the longest first, running out of memory
+    # happens in the first batch.
+    lengths = [len(str(prompt)) for prompt in job.questions["prompt"]]
+    order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
+
+    state = process_state()
+    identities = list(job.questions["question_id"])
+    per_question = job.sampling.num_generations
+    pending = []
+    for number, positions in enumerate(batches(len(order), max(1, job.batch_size // per_question))):
+        if number % state.num_processes != state.process_index:
+            continue
+        samples = []
+        for position in positions:
+            samples += [(order[position], index) for index in range(per_question)]
+        missing = [(row, i) for row, i in samples if (identities[row], i) not in existing]
+        if missing:
+            pending.append(_Batch(number, samples if batch_dependent else missing))
+    return pending
+
+
+def _run_batch(sampler: Sampler, job: SamplingJob, batch: _Batch) -> list[Sample]:
+    """Samples one batch and scores its completions; failed requests are left out."""
+    rows = [job.questions[row] | {"sample_index": index} for row, index in batch.samples]
+    seed = job.seed * SEED_STRIDE + batch.number
+    completions = sampler.sample(rows, job.sampling, seed)
+
+    answered_rows = []
+    samples = []
+    for row, completion in zip(rows, completions, strict=True):
+        if completion is not None:
+            answered_rows.append(row)
+            samples.append(_make_sample(row, completion))
+    score_samples(samples, answered_rows, job.scorers)
+    return samples
+
+
+def _make_sample(row: Mapping[str, Any], completion: Completion) -> Sample:
+    return Sample(
+        question_id=row["question_id"],
+        sample_index=row["sample_index"],
+        question=row["question"],
+        answer=row["answer"],
+        prompt=row["prompt"],
+        completion=completion.text.strip(),
+        tokens=completion.tokens,
+        finished=completion.finished,
+    )
+
+
+def score_samples(
+    samples: list[Sample], rows: Sequence[Mapping[str, Any]], scorers: Mapping[str, Reward]
+) -> None:
+    """Adds the score of each scorer to each sample; scorers also see the columns of `rows`."""
+    completions = [sample["completion"] for sample in samples]
+    for name, reward in scorers.items():
+        scores = score_completions(reward, name, completions, rows).scores
+        for sample, score in zip(samples, scores, strict=True):
+            sample[name] = score  # type: ignore[literal-required]  # `correct`, `format`, ...
+
+
+def _read_in_order(job: SamplingJob) -> list[Sample]:
+    """The samples of the file in the order of the questions.
+
+    A killed launcher can leave processes behind that keep sampling; their duplicates are identical.
+    """
+    position = {identity: index for index, identity in enumerate(job.questions["question_id"])}
+    samples: dict[tuple[int, int], Any] = {}
+    for row in read_jsonl(job.file):
+        samples[position[row["question_id"]], row["sample_index"]] = row
+    return [samples[key] for key in sorted(samples)]
+
+
+def _key(row: Mapping[str, Any]) -> SampleKey:
+    return row["question_id"], row["sample_index"]

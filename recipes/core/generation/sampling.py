@@ -1,9 +1,11 @@
-"""Sampling completions from a model on this machine."""
+"""How completions are sampled: the keys, and one batch of a model in this process."""
 
 import inspect
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from recipes.core.generation.types import Completion
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -11,24 +13,13 @@ if TYPE_CHECKING:
 
 @dataclass
 class SamplingArguments:
-    """How completions are drawn. The names are GRPOConfig's; written beside every score and every trace."""
+    """Keys of sampling, with GRPOConfig's names; written beside every score and every trace."""
 
-    num_generations: int = field(default=4, metadata={"help": "Completions per question."})
-    max_completion_length: int = field(
-        default=1024, metadata={"help": "Longest completion, in tokens."}
-    )
-    temperature: float = field(default=1.0, metadata={"help": "0 is greedy."})
-    top_p: float = field(default=1.0, metadata={"help": "Nucleus sampling; 1.0 is off."})
-    top_k: int = field(default=0, metadata={"help": "0 is off."})
-
-
-@dataclass(frozen=True)
-class Completion:
-    """One completion: its text without special tokens, its length in tokens, and whether the model ended it itself."""
-
-    text: str
-    tokens: int
-    finished: bool
+    num_generations: int = 4
+    max_completion_length: int = 1024
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
 
 
 def sample_completions(
@@ -38,51 +29,41 @@ def sample_completions(
     args: SamplingArguments,
     seed: int,
 ) -> list[Completion]:
-    """`num_generations` completions for each of `prompts` (rendered text), in their order; one batch. The same seed and the same
-    batch give the same completions."""
+    """`num_generations` completions of each rendered prompt, in order, as one batch.
+
+    The same seed and the same batch give the same completions.
+    """
     import torch
 
     from recipes.core.generation.decoding import decode_with_shrinking_batch
 
     torch.manual_seed(seed)
-    # Mamba and its like have no cache that rows could leave.
-    cached = (
-        model.generation_config.use_cache is not False
-        and "past_key_values" in inspect.signature(model.forward).parameters
-    )
-    if not cached:
-        prompts = [prompt for prompt in prompts for _ in range(args.num_generations)]
-    inputs = tokenizer(prompts, return_tensors="pt", padding=True, add_special_tokens=False).to(
-        model.device
-    )
-    ends = _end_token_ids(model, tokenizer)
     settings: dict[str, Any] = {"do_sample": args.temperature > 0}
     if args.temperature > 0:
         settings |= {"temperature": args.temperature, "top_p": args.top_p, "top_k": args.top_k}
-    if cached:
-        settings |= {
-            "custom_generate": decode_with_shrinking_batch,
-            "samples": args.num_generations,
-        }
+
+    # Our decoding reads a prompt once for all of its completions, and drops rows that have ended.
+    # It needs a cache whose rows can be selected, which Mamba and its like do not have.
+    if _has_cache(model):
+        settings["custom_generate"] = decode_with_shrinking_batch
+        settings["samples"] = args.num_generations
+    else:
+        prompts = [prompt for prompt in prompts for _ in range(args.num_generations)]
+
+    inputs = tokenizer(prompts, return_tensors="pt", padding=True, add_special_tokens=False)
+    inputs = inputs.to(model.device)
+    end_ids = _end_token_ids(model, tokenizer)
+    generate: Any = model.generate  # transformers' types confuse it with a tensor
     with torch.inference_mode():
-        generate: Any = model.generate  # transformers' types confuse it with a tensor
         output = generate(
             **inputs,
             **settings,
             max_new_tokens=args.max_completion_length,
-            eos_token_id=ends,
+            eos_token_id=end_ids,
             pad_token_id=tokenizer.pad_token_id,
         )
-    completions = []
-    for ids in output[:, inputs["input_ids"].shape[1] :].tolist():
-        length = next((i for i, token in enumerate(ids) if token in ends), None)
-        kept = ids if length is None else ids[: length + 1]
-        completions.append(
-            Completion(
-                str(tokenizer.decode(kept, skip_special_tokens=True)), len(kept), length is not None
-            )
-        )
-    return completions
+    token_ids = output[:, inputs["input_ids"].shape[1] :].tolist()
+    return [_to_completion(ids, end_ids, tokenizer) for ids in token_ids]
 
 
 def batches(total: int, size: int) -> Iterator[range]:
@@ -91,11 +72,32 @@ def batches(total: int, size: int) -> Iterator[range]:
         yield range(start, min(start + size, total))
 
 
+def _has_cache(model: "PreTrainedModel") -> bool:
+    takes_cache = "past_key_values" in inspect.signature(model.forward).parameters
+    return takes_cache and model.generation_config.use_cache is not False
+
+
 def _end_token_ids(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> list[int]:
-    ends = model.generation_config.eos_token_id
-    return sorted(
-        {
-            tokenizer.eos_token_id,
-            *(ends if isinstance(ends, list) else [] if ends is None else [ends]),
-        }
-    )
+    """The tokens that end a completion: the tokenizer's, and those of the model's configuration."""
+    ends = {tokenizer.eos_token_id}
+    configured = model.generation_config.eos_token_id
+    if isinstance(configured, list):
+        ends.update(configured)
+    elif configured is not None:
+        ends.add(configured)
+    return sorted(ends)
+
+
+def _to_completion(
+    ids: list[int], end_ids: list[int], tokenizer: "PreTrainedTokenizerBase"
+) -> Completion:
+    """The tokens up to the first that ends the completion; what follows is padding."""
+    length = len(ids)
+    finished = False
+    for position, token in enumerate(ids):
+        if token in end_ids:
+            length = position + 1
+            finished = True
+            break
+    text = str(tokenizer.decode(ids[:length], skip_special_tokens=True))
+    return Completion(text, length, finished)

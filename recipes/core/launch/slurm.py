@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 from recipes.core.config.config import read_config
-from recipes.core.config.stage import RunArguments
 from recipes.core.config.yaml_files import recipe_name
 from recipes.core.errors import UserError
 from recipes.core.launch.host import CPU_CONFIGS, SINGLE_PROCESS_CONFIGS
@@ -109,7 +108,7 @@ def processes_per_node(options: argparse.Namespace) -> int:
 def submit_job(stage: str, config: str, options: argparse.Namespace, keys: list[str]) -> int:
     """Prints the script; without --dry-run also writes and submits it. Raises `UserError` if Slurm is not there or refuses."""
     values = read_config(stage, argv=["--config", config, *keys])
-    folder = values.output_dir(values.parse(RunArguments)).absolute()
+    folder = values.run_dir.absolute()
     count = processes_per_node(options)
     if stage == "grpo":
         check_batch(values.parse(BatchArguments), count * options.nodes)

@@ -1,0 +1,5 @@
+"""Models: how they are loaded, and how saved weights are verified."""
+
+from recipes.core.models.loading import configure_model, load_model, weight_dtype
+
+__all__ = ["configure_model", "load_model", "weight_dtype"]

@@ -1,4 +1,4 @@
-"""Loading models: a folder with full weights, a folder with a LoRA adapter, or a hub id."""
+"""Loads models: a folder with full weights, a folder with a LoRA adapter, or a hub id."""
 
 import json
 import os
@@ -15,46 +15,74 @@ if TYPE_CHECKING:
     from trl import ModelConfig
 
 
+def configure_model(
+    training_args: Any, model_args: "ModelConfig", max_prompt_length: int | None = None
+) -> None:
+    """Completes the keys that decide how the trained model is loaded; nothing else changes them.
+
+    Args:
+        training_args: TRL's.
+        max_prompt_length: for GRPO, whose vLLM engine reserves memory for a whole sequence.
+    """
+    model_args.dtype = training_dtype(model_args)
+    given = training_args.model_init_kwargs or {}
+    training_args.model_init_kwargs = training_kwargs(model_args) | given
+
+    # By default vLLM reserves as much as the longest sequence that the model allows.
+    uses_vllm = getattr(training_args, "use_vllm", False)
+    if uses_vllm and max_prompt_length and not training_args.vllm_max_model_length:
+        longest = max_prompt_length + training_args.max_completion_length
+        training_args.vllm_max_model_length = min(longest, max_model_length(model_args))
+
+
 def adapter_base(path: str | Path) -> str | None:
-    """The base model that the adapter in this folder belongs to; `None` for full weights and hub ids."""
+    """The base model of the adapter in a folder; `None` for full weights and hub ids."""
     config = Path(path) / "adapter_config.json"
     if not config.is_file():
         return None
     base = str(json.loads(config.read_text(encoding="utf-8"))["base_model_name_or_path"])
-    # A recipe names the models that it ships from the repository's folder; they are found from any other folder too.
-    return str(ROOT / base) if not Path(base).exists() and (ROOT / base).is_dir() else base
+    # A recipe names the models it ships relative to the repository; any folder can be current.
+    if not Path(base).exists() and (ROOT / base).is_dir():
+        return str(ROOT / base)
+    return base
 
 
 def weight_dtype(model_args: "ModelConfig") -> str:
-    """The dtype of the weights: the key `dtype`, else bfloat16 on an accelerator and float32 on a CPU."""
-    return model_args.dtype or ("bfloat16" if has_accelerator() else "float32")
+    """The dtype of the weights: `dtype`, else bfloat16 on an accelerator and float32 on a CPU."""
+    if model_args.dtype:
+        return str(model_args.dtype)
+    return "bfloat16" if has_accelerator() else "float32"
 
 
 def training_dtype(model_args: "ModelConfig") -> str:
-    """The dtype of the weights that are trained. Full weights in bfloat16 would round most of AdamW's steps away; adapters are
-    float32 in any case, and DeepSpeed and FSDP2 keep copies in float32 themselves."""
+    """The dtype of the weights of a model that is trained.
+
+    Full weights in bfloat16 would lose most of AdamW's steps to rounding. Adapters are float32
+    anyway, and DeepSpeed and FSDP2 keep copies in float32 themselves.
+    """
     if model_args.dtype or model_args.use_peft or sharding():
         return weight_dtype(model_args)
     return "float32"
 
 
 def model_config(trainer: "Trainer") -> "PretrainedConfig":
-    """The config of the model that is trained."""
+    """The configuration of the model that is trained."""
     return trainer.model.config  # type: ignore[union-attr,return-value]  # set by __init__
 
 
 def max_model_length(model_args: "ModelConfig") -> int:
-    """Tokens that the model was made for, prompt and completion together."""
+    """The longest sequence the model was made for, prompt and completion together, in tokens."""
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(
         str(model_args.model_name_or_path), revision=model_args.model_revision
     )
-    return int(getattr(config.get_text_config(), "max_position_embeddings", None) or sys.maxsize)
+    length = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return int(length or sys.maxsize)
 
 
 def load_kwargs(model_args: "ModelConfig") -> dict[str, Any]:
-    """What `from_pretrained` is called with, in every stage."""
+    """Arguments of `from_pretrained` in every stage."""
     return {
         "revision": model_args.model_revision,
         "attn_implementation": model_args.attn_implementation,
@@ -63,29 +91,33 @@ def load_kwargs(model_args: "ModelConfig") -> dict[str, Any]:
 
 
 def training_kwargs(model_args: "ModelConfig") -> dict[str, Any]:
-    """What `from_pretrained` is called with for a model that is trained."""
+    """Arguments of `from_pretrained` for a model that is trained."""
     kwargs = load_kwargs(model_args)
-    # A single process would spread what does not fit on its GPU over the CPU, and be slow without a word.
-    alone = int(os.environ.get("WORLD_SIZE", "1")) == 1 and not sharding()
-    if alone and has_accelerator() and (device := process_state().device).type != "mps":
-        kwargs["device_map"] = {"": str(device)}
+    is_single = int(os.environ.get("WORLD_SIZE", "1")) == 1 and not sharding()
+    if is_single and has_accelerator():
+        # By default a single process spreads what does not fit on its GPU over the CPU, and is slow
+        # without a warning.
+        device = process_state().device
+        if device.type != "mps":
+            kwargs["device_map"] = {"": str(device)}
     return kwargs
 
 
 def load_model(name: str | Path, model_args: "ModelConfig", **kwargs: Any) -> "PreTrainedModel":
-    """The model for inference, on the accelerator if there is one. An adapter is merged into its base: one matrix product
-    a layer instead of three. `kwargs` go to `from_pretrained`, over what `model_args` says."""
+    """The model for inference, on the accelerator if there is one.
+
+    An adapter is merged into its base: one matrix product a layer instead of three. `kwargs` are
+    for `from_pretrained`, and win over `model_args`.
+    """
     from transformers import AutoModelForCausalLM
 
     base = adapter_base(name)
+    source = base or name
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            base or name, **load_kwargs(model_args) | kwargs
-        )
+        model = AutoModelForCausalLM.from_pretrained(source, **load_kwargs(model_args) | kwargs)
     except (OSError, ValueError) as error:
-        raise UserError(
-            f"cannot load the model {str(base or name)!r}: {' '.join(str(error).split())[:300]}"
-        ) from error
+        problem = " ".join(str(error).split())[:300]
+        raise UserError(f"cannot load the model {str(source)!r}: {problem}") from error
     if base:
         from peft import PeftModel
 

@@ -1,20 +1,25 @@
 """Checks that packed traces can be kept apart."""
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from trl import ModelConfig
 
 from recipes.core.errors import UserError
 
-if TYPE_CHECKING:
-    from trl import SFTConfig
+
+class PackingKeys(Protocol):
+    """TRL's keys that put several traces into one row."""
+
+    packing: bool
+    padding_free: bool
 
 
-def check_packing(training_args: "SFTConfig", model_args: ModelConfig) -> None:
-    if (training_args.packing or training_args.padding_free) and "flash" not in (
-        model_args.attn_implementation or ""
-    ):
-        raise UserError(
-            "packing, padding_free: they need flash attention, which keeps the traces of a row apart; write "
-            f"`attn_implementation: flash_attention_2` (is {model_args.attn_implementation!r}), or leave them out"
-        )
+def check_packing(args: PackingKeys, model_args: ModelConfig) -> None:
+    """Raises `UserError` for packing without flash attention: traces of a row would mix."""
+    attention = model_args.attn_implementation
+    if not (args.packing or args.padding_free) or "flash" in (attention or ""):
+        return
+    raise UserError(
+        "packing, padding_free: they need flash attention, which keeps the traces of a row apart; "
+        f"write `attn_implementation: flash_attention_2` (is {attention!r}), or leave them out"
+    )

@@ -1,56 +1,69 @@
 """Checks that a teacher can score the student's tokens."""
 
 import logging
-from typing import TYPE_CHECKING, Any
-
-from trl import ModelConfig
+from typing import TYPE_CHECKING
 
 from recipes.core.errors import UserError
 from recipes.core.models.loading import adapter_base
-from recipes.core.prompts.messages import render_prompt, to_messages
-from recipes.core.prompts.tokenizer import load_tokenizer
+from recipes.core.prompts import load_tokenizer, render_prompt, to_messages
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+    from trl import ModelConfig
 
 logger = logging.getLogger(__name__)
+
+KEY = "teacher_model_name_or_path"
+REMEDY = "write a teacher of the student's family, or distil from traces (generate, then sft)"
 
 
 def check_teacher(
     name: str,
-    teacher_args: ModelConfig,
-    model_args: ModelConfig,
+    teacher_args: "ModelConfig",
+    model_args: "ModelConfig",
     tokenizer: "PreTrainedTokenizerBase",
 ) -> None:
-    """Raises `UserError` if the teacher's probabilities are not of the student's tokens; warns if it knows another prompt."""
-    from transformers import AutoConfig
+    """Raises `UserError` if teacher and student do not share their vocabulary.
 
+    Warns if the teacher was trained with another chat template.
+
+    Args:
+        name: the teacher.
+        tokenizer: the student's.
+    """
     student = str(model_args.model_name_or_path)
-    key = "teacher_model_name_or_path"
-    cure = "write a teacher of the student's family, or `distillation: traces`"
-    known = load_tokenizer(name, key=key, revision=teacher_args.model_revision)
-    tokens = {number: token for token, number in tokenizer.get_vocab().items()}
-    # One of the two may have tokens that the other lacks; but no number may mean two.
-    for token, number in known.get_vocab().items():
-        if tokens.get(number, token) != token:
+    revision = teacher_args.model_revision
+    teacher_tokenizer = load_tokenizer(name, key=KEY, revision=revision)
+
+    # One of the two may have tokens the other lacks; but no id may mean two tokens.
+    student_tokens = {index: token for token, index in tokenizer.get_vocab().items()}
+    for token, index in teacher_tokenizer.get_vocab().items():
+        if student_tokens.get(index, token) != token:
             raise UserError(
-                f"{key}: {name!r} has another vocabulary than {student!r} (token {number} is {token!r} there, "
-                f"{tokens[number]!r} here); {cure}"
+                f"{KEY}: {name!r} has another vocabulary than {student!r} (token {index} is "
+                f"{token!r} there, {student_tokens[index]!r} here); {REMEDY}"
             )
 
-    def outputs(model: str, revision: str) -> Any:
-        config = AutoConfig.from_pretrained(adapter_base(model) or model, revision=revision)
-        return config.get_text_config().vocab_size
+    # Probabilities are compared output by output.
+    teacher_outputs = _vocabulary_size(adapter_base(name) or name, revision)
+    student_outputs = _vocabulary_size(adapter_base(student) or student, model_args.model_revision)
+    if teacher_outputs != student_outputs:
+        raise UserError(
+            f"{KEY}: {name!r} has {teacher_outputs} outputs, {student!r} has {student_outputs}; "
+            f"{REMEDY}"
+        )
 
-    theirs, ours = (
-        outputs(name, teacher_args.model_revision),
-        outputs(student, model_args.model_revision),
-    )
-    if theirs != ours:
-        raise UserError(f"{key}: {name!r} has {theirs} outputs, {student!r} has {ours}; {cure}")
     question = to_messages("?", None)
-    if render_prompt(known, question) != render_prompt(tokenizer, question):
+    if render_prompt(teacher_tokenizer, question) != render_prompt(tokenizer, question):
         logger.warning(
-            "chat_template: the teacher %s comes with another template than the student is asked in; what it was not trained on, "
-            "it may teach badly", name,
-        )  # fmt: skip
+            "chat_template: the teacher %s has another template than the student's prompts; "
+            "on prompts it was not trained on, it may teach badly",
+            name,
+        )
+
+
+def _vocabulary_size(model: str, revision: str) -> int:
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(model, revision=revision)
+    return int(config.get_text_config().vocab_size)

@@ -5,28 +5,30 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-
 # DeepSeek-R1-Zero's template (arXiv 2501.12948, Table 1); r1_zero.jinja adds the two names.
 R1_ZERO_SYSTEM_PROMPT = (
-    "A conversation between User and Assistant. The user asks a question, and the Assistant solves it. The assistant first "
-    "thinks about the reasoning process in the mind and then provides the user with the answer. The reasoning process and "
-    "answer are enclosed within <think> </think> and <answer> </answer> tags, respectively, i.e., <think> reasoning process "
+    "A conversation between User and Assistant. The user asks a question, and the Assistant "
+    "solves it. The assistant first thinks about the reasoning process in the mind and then "
+    "provides the user with the answer. The reasoning process and answer are enclosed within "
+    "<think> </think> and <answer> </answer> tags, respectively, i.e., <think> reasoning process "
     "here </think> <answer> answer here </answer>."
 )
-
 
 Messages = list[dict[str, str]]
 
 
 def to_messages(question: str | Messages, system_prompt: str | None) -> Messages:
-    """The conversation that asks `question`. One that is a conversation already stays as it is."""
+    """The conversation that asks `question`; one that is a conversation already is kept.
+
+    `system_prompt` is DeepSeek-R1-Zero's by default, and none if it is empty.
+    """
     if not isinstance(question, str):
         return list(question)
+    user = {"role": "user", "content": question}
     system = R1_ZERO_SYSTEM_PROMPT if system_prompt is None else system_prompt
-    return [
-        *([{"role": "system", "content": system}] if system else []),
-        {"role": "user", "content": question},
-    ]
+    if not system:
+        return [user]
+    return [{"role": "system", "content": system}, user]
 
 
 def render_prompt(tokenizer: "PreTrainedTokenizerBase", messages: Messages) -> str:
@@ -35,6 +37,6 @@ def render_prompt(tokenizer: "PreTrainedTokenizerBase", messages: Messages) -> s
 
 
 def prefilled_text(tokenizer: "PreTrainedTokenizerBase") -> str:
-    """What the template has already written of the model's turn: `<think>` or nothing."""
+    """What the chat template has already written of the reply: `<think>` or nothing."""
     prompt = render_prompt(tokenizer, [{"role": "user", "content": "?"}])
     return "<think>" if prompt.rstrip().endswith("<think>") else ""

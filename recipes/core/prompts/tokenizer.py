@@ -1,19 +1,18 @@
-"""How a question is put to a model: the system prompt, the chat template, and where the model's turn starts and ends."""
+"""Loads a tokenizer that can render a conversation, pad a batch, and end a turn."""
 
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recipes.core.errors import UserError
-from recipes.core.paths import ROOT
+from recipes.core.paths import CHAT_TEMPLATES
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 logger = logging.getLogger(__name__)
 
-
-R1_ZERO_TEMPLATE = ROOT / "recipes" / "defaults" / "chat_templates" / "r1_zero.jinja"
+R1_ZERO_TEMPLATE = "r1_zero.jinja"
 
 
 def load_tokenizer(
@@ -22,43 +21,29 @@ def load_tokenizer(
     key: str = "model_name_or_path",
     **kwargs: Any,
 ) -> "PreTrainedTokenizerBase":
-    """The model's tokenizer, able to render a conversation and to pad. `key` is what messages call the model.
+    """The model's tokenizer, with a chat template, an end-of-sequence and a padding token.
 
-    The template is the file `chat_template`, else the tokenizer's own, else DeepSeek-R1-Zero's. It is saved with everything
-    that is trained with it. Where the template ends a turn with a special token that is not the tokenizer's end-of-sequence
-    token (ChatML templates of base models), that token becomes it: else a model that ends its turn would never be heard.
+    The chat template is the file `chat_template`, else the tokenizer's own, else
+    DeepSeek-R1-Zero's; it is saved with every model that is trained with it.
+
+    Args:
+        key: the configuration key that names the model, for messages.
+        kwargs: for `from_pretrained`, such as the revision.
     """
     from transformers import AutoTokenizer
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(model, **kwargs)
     except (OSError, ValueError) as error:
-        raise UserError(
-            f"{key} {str(model)!r}: cannot load its tokenizer: {' '.join(str(error).split())[:300]}"
-        ) from error
+        problem = " ".join(str(error).split())[:300]
+        raise UserError(f"{key} {str(model)!r}: cannot load its tokenizer: {problem}") from error
+
     if chat_template:
-        path = next(
-            (
-                p
-                for p in (Path(chat_template), R1_ZERO_TEMPLATE.parent / chat_template)
-                if p.is_file()
-            ),
-            None,
-        )
-        if path is None:
-            raise UserError(
-                f"chat_template: there is no file {chat_template!r}, here or in {R1_ZERO_TEMPLATE.parent}"
-            )
-        tokenizer.chat_template = path.read_text(encoding="utf-8")
+        tokenizer.chat_template = _find_template(chat_template).read_text(encoding="utf-8")
     elif tokenizer.chat_template is None:
-        tokenizer.chat_template = R1_ZERO_TEMPLATE.read_text(encoding="utf-8")
-    end = _end_of_turn(tokenizer)
-    if end is not None and end != tokenizer.eos_token_id:
-        logger.info(
-            "the chat template ends a turn with %s: it is the end-of-sequence token now",
-            tokenizer.decode([end]),
-        )
-        tokenizer.eos_token = tokenizer.convert_ids_to_tokens(end)
+        tokenizer.chat_template = _find_template(R1_ZERO_TEMPLATE).read_text(encoding="utf-8")
+
+    _align_end_of_sequence(tokenizer)
     if tokenizer.eos_token_id is None:
         raise UserError(f"{key} {str(model)!r}: its tokenizer has no end-of-sequence token")
     if tokenizer.pad_token_id is None:
@@ -67,9 +52,34 @@ def load_tokenizer(
     return tokenizer
 
 
+def _find_template(name: str) -> Path:
+    """The file `name`, in the current folder or among the templates of this repository."""
+    for path in (Path(name), CHAT_TEMPLATES / name):
+        if path.is_file():
+            return path
+    raise UserError(f"chat_template: there is no file {name!r}, here or in {CHAT_TEMPLATES}")
+
+
+def _align_end_of_sequence(tokenizer: "PreTrainedTokenizerBase") -> None:
+    """Makes the special token that ends a turn in the chat template the end-of-sequence token.
+
+    ChatML templates of base models end a turn with another token than the tokenizer's own;
+    generation would never stop there.
+    """
+    end = _end_of_turn(tokenizer)
+    if end is not None and end != tokenizer.eos_token_id:
+        name = tokenizer.decode([end])
+        logger.info("%s, which ends a turn, is now the end-of-sequence token", name)
+        tokenizer.eos_token = tokenizer.convert_ids_to_tokens(end)
+
+
 def _end_of_turn(tokenizer: "PreTrainedTokenizerBase") -> int | None:
-    mark = "7"  # any text that every tokenizer and template leaves as it is
-    turn = [{"role": "user", "content": mark}, {"role": "assistant", "content": mark}]
-    text = str(tokenizer.apply_chat_template(turn, tokenize=False))
-    ids = tokenizer(text[text.rindex(mark) + 1 :], add_special_tokens=False)["input_ids"]
-    return next((i for i in ids if i in tokenizer.all_special_ids), None)
+    """The first special token after the assistant's text, if there is one."""
+    text = "7"  # tokenizers and templates keep it as it is
+    turn = [{"role": "user", "content": text}, {"role": "assistant", "content": text}]
+    rendered = str(tokenizer.apply_chat_template(turn, tokenize=False))
+    after = rendered[rendered.rindex(text) + 1 :]
+    for token in tokenizer(after, add_special_tokens=False)["input_ids"]:
+        if token in tokenizer.all_special_ids:
+            return int(token)
+    return None

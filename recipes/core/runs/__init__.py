@@ -1,0 +1,15 @@
+"""Runs of a stage: provenance, manifests, checkpoints, and how an interrupted run resumes."""
+
+from recipes.core.runs.manifest import Provenance, log_summary
+from recipes.core.runs.resume import ResumeArguments
+from recipes.core.runs.run import SamplingRun, TrainingRun, discard_changed, refuse_changes
+
+__all__ = [
+    "Provenance",
+    "ResumeArguments",
+    "SamplingRun",
+    "TrainingRun",
+    "discard_changed",
+    "log_summary",
+    "refuse_changes",
+]

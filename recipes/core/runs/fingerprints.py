@@ -13,8 +13,21 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 
+def input_fingerprint(value: Any) -> Any:
+    """The fingerprint of one input of a run.
+
+    Args:
+        value: a dataset of questions, a list of rows, or the folder or hub id of a model.
+    """
+    if isinstance(value, str):
+        return model_sha256(value)
+    if isinstance(value, list):
+        return rows_sha256(value)
+    return dataset_fingerprint(value)
+
+
 def dataset_fingerprint(dataset: "Dataset") -> dict[str, Any]:
-    """Number of rows and a hash of the questions and answers, in order. The same on every machine."""
+    """Number of rows and a hash of questions and answers in order; the same on every machine."""
     digest = hashlib.sha256()
     for question, answer in zip(dataset["question"], dataset["answer"], strict=True):
         digest.update(f"{question}\0{answer}\0".encode())
@@ -22,7 +35,10 @@ def dataset_fingerprint(dataset: "Dataset") -> dict[str, Any]:
 
 
 def model_sha256(name: str | Path) -> str | None:
-    """A hash of a local model's weights and of its adapter's base; `None` for a hub id, whose revision is in the configuration."""
+    """A hash of a local model's weights and the name of its adapter's base.
+
+    `None` for a hub id, whose revision is part of the configuration.
+    """
     folder = Path(name)
     if not folder.is_dir():
         return None
@@ -33,27 +49,22 @@ def model_sha256(name: str | Path) -> str | None:
 
 
 def rows_sha256(rows: list[dict[str, Any]]) -> str:
+    """A hash of rows that can be written as JSON."""
     return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
 
 
 def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def git_commit() -> str | None:
-    """The commit of this repository, with `-dirty` if files differ from it; `None` outside a checkout."""
-    command = [
-        "git",
-        "-C",
-        str(ROOT),
-        "describe",
-        "--always",
-        "--dirty",
-        "--abbrev=40",
-        "--exclude=*",
-    ]
+    """The commit of this repository, `-dirty` if files differ from it; `None` outside a checkout."""
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
+    command += ["--abbrev=40", "--exclude=*"]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
+    return done.stdout.strip()

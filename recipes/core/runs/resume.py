@@ -1,10 +1,10 @@
-"""Going on where a killed run stopped, and refusing to go on as something else."""
+"""Resumes an interrupted run from its latest intact checkpoint; refuses to continue another run."""
 
 import json
 import logging
 import os
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,124 +16,172 @@ from recipes.core.runs.checkpoints import (
     find_corruption,
     list_checkpoints,
 )
-from recipes.core.runs.manifest import read_manifest
+from recipes.core.runs.manifest import Provenance, read_manifest
 
 logger = logging.getLogger(__name__)
 
-# Keys that may change between a run and its continuation: how long, how often, where to.
+# Keys that may change when a run resumes: how long it trains, how often it saves, what it shows.
 _MAY_CHANGE = {
-    "dataloader_num_workers", "ddp_timeout", "disable_tqdm", "eval_steps", "eval_strategy", "logging_steps", "max_seconds",
-    "max_steps", "num_train_epochs", "output_dir", "report_to", "resume_anyway", "resume_from_checkpoint", "run_name",
-    "save_steps", "save_strategy", "save_total_limit",
-}  # fmt: skip
+    "dataloader_num_workers",
+    "ddp_timeout",
+    "disable_tqdm",
+    "eval_steps",
+    "eval_strategy",
+    "logging_steps",
+    "max_seconds",
+    "max_steps",
+    "num_train_epochs",
+    "output_dir",
+    "report_to",
+    "resume_despite_changes",
+    "resume_from_checkpoint",
+    "run_name",
+    "save_steps",
+    "save_strategy",
+    "save_total_limit",
+}
+
+Changes = dict[str, tuple[Any, Any]]  # old and new value of each key that differs
 
 
 @dataclass
 class ResumeArguments:
-    """The key of every training that is about going on."""
+    """Keys of every training stage that decide how it resumes."""
 
-    resume_anyway: bool = field(
-        default=False,
-        metadata={"help": "Go on although data, model, rewards or settings are others."},
-    )
+    resume_despite_changes: bool = False
 
 
 def find_resume_checkpoint(
-    folder: Path, made_of: dict[str, Any], resume: str | None, anyway: bool = False
+    folder: Path, provenance: Provenance, resume: str | None, despite_changes: bool = False
 ) -> str | None:
-    """The checkpoint to go on from; `None` to start at step 0. The first process looks, all get its answer.
+    """The checkpoint to resume from, or `None` to start at step 0.
+
+    The main process looks, and all processes get its answer. Incomplete and damaged checkpoints
+    are removed on the way to the latest intact one.
 
     Args:
         folder: where the trainer saves.
-        made_of: configuration and inputs, compared with those in `folder`/manifest.json.
-        resume: the key `resume_from_checkpoint`: a path, "false" to start anew (removes what is there), or `None` for automatic.
-        anyway: go on although they differ.
+        provenance: compared with the manifest in `folder`.
+        resume: `resume_from_checkpoint`: a path, "false" to start from scratch (removes what is
+            there), or `None` for automatic.
+        despite_changes: resume although the provenance differs.
 
-    A checkpoint that a kill left half written, or that is not what was written, is removed and the one before it taken. Raises
-    `UserError` if the run there was another one.
+    Raises:
+        UserError: the run in `folder` is a different one, or the named checkpoint cannot be used.
     """
     import torch
     from accelerate.utils import broadcast_object_list
 
-    answer: list[str | None] = [None, None]  # the checkpoint, and what is wrong
+    # The main process alone looks: others could see a folder that it has just removed.
+    found: str | None = None
+    problem: str | None = None
     if os.environ.get("RANK", "0") == "0":
         try:
-            answer[0] = _select_checkpoint(folder, made_of, resume, anyway)
+            found = _select_checkpoint(folder, provenance, resume, despite_changes)
         except UserError as error:
-            answer[1] = str(error)
+            problem = str(error)
     if torch.distributed.is_available() and torch.distributed.is_initialized():
+        answer = [found, problem]
         broadcast_object_list(answer)
-    found, wrong = answer
-    if not wrong and found and not Path(found).is_dir():
-        wrong = f"{found} is not on this machine; several machines need an output_dir that all of them see"
-    if wrong:
-        raise UserError(wrong)
+        found, problem = answer
+
+    if not problem and found and not Path(found).is_dir():
+        problem = (
+            f"{found} does not exist on this machine; several machines need an output_dir "
+            "on a shared file system"
+        )
+    if problem:
+        raise UserError(problem)
     return found
 
 
+def require_same_run(manifest: Path, provenance: Provenance, remedy: str) -> None:
+    """Raises `UserError` if the artefact described by `manifest` has another provenance."""
+    changes = find_changes(manifest, provenance)
+    if changes:
+        raise UserError(
+            f"{manifest.parent} holds a run with another {', '.join(changes)} "
+            f"({format_changes(changes)}). {remedy}, or choose another `--output_dir`"
+        )
+
+
+def find_changes(manifest: Path, provenance: Provenance) -> Changes:
+    """The keys in which the artefact described by `manifest` differs from `provenance`."""
+    old_parts = read_manifest(manifest)
+    new_parts = json.loads(json.dumps(provenance.to_json(), default=str))
+    changes: Changes = {}
+    for part, new in new_parts.items():
+        if part not in old_parts:
+            continue
+        old = old_parts[part]
+        for key in sorted(old.keys() | new.keys()):
+            if key not in _MAY_CHANGE and old.get(key) != new.get(key):
+                changes[key] = (old.get(key), new.get(key))
+    return changes
+
+
+def format_changes(changes: Changes) -> str:
+    """`learning_rate was 1e-05, is 2e-05; ...`"""
+    return "; ".join(f"{key} was {old!r}, is {new!r}" for key, (old, new) in changes.items())
+
+
 def _select_checkpoint(
-    folder: Path, made_of: dict[str, Any], resume: str | None, anyway: bool
+    folder: Path, provenance: Provenance, resume: str | None, despite_changes: bool
 ) -> str | None:
-    if int(os.environ.get("SLURM_RESTART_COUNT", "0")) and list_checkpoints(folder):
-        resume = None  # a job that was queued again goes on from what it has saved, whatever the key said at first
-    if resume and resume.lower() not in ("true", "false"):
-        path = Path(resume)
-        if not (path / "trainer_state.json").is_file():
-            raise UserError(
-                f"resume_from_checkpoint: {resume!r} is not a checkpoint (no trainer_state.json)"
-            )
-        if (path / CHECKSUMS_FILE).exists() and (wrong := find_corruption(path)):
-            raise UserError(f"resume_from_checkpoint: {resume} {wrong}")
-        archive_later_checkpoints(folder, checkpoint_step(path))
-        return resume
+    # Slurm re-queued the job: it resumes from what it saved, whatever the key was at first.
+    requeued = int(os.environ.get("SLURM_RESTART_COUNT", "0")) > 0
+    if requeued and list_checkpoints(folder):
+        resume = None
+
     if resume and resume.lower() == "false":
         if folder.exists():
             shutil.rmtree(folder)
         return None
-    there = list_checkpoints(folder)
-    if not there:
+    if resume and resume.lower() != "true":
+        return _named_checkpoint(folder, resume)
+    if not list_checkpoints(folder):
         return None
-    if not anyway:
-        require_same_run(
-            folder / "manifest.json",
-            made_of,
-            "Write `--resume-anyway` to go on, `--resume_from_checkpoint false` to start anew",
-        )
-    elif changed := find_changes(folder / "manifest.json", made_of):
-        logger.warning("%s: goes on although these differ: %s", folder, format_changes(changed))
-    for path in there:
-        wrong = find_corruption(path)
-        if not wrong:
-            logger.info("going on from %s; `--resume_from_checkpoint false` starts anew", path)
-            return str(path)
-        logger.warning("%s %s and is removed", path, wrong)
-        shutil.rmtree(path)
-    logger.warning("%s: no checkpoint is whole, so the run starts at step 0", folder)
-    return None
+    _compare_runs(folder, provenance, despite_changes)
+    return _latest_intact_checkpoint(folder)
 
 
-def require_same_run(manifest: Path, made_of: dict[str, Any], cure: str) -> None:
-    """Raises `UserError` if the artefact described by `manifest` was made of other settings or inputs than `made_of`."""
-    if changed := find_changes(manifest, made_of):
+def _named_checkpoint(folder: Path, name: str) -> str:
+    path = Path(name)
+    if not (path / "trainer_state.json").is_file():
         raise UserError(
-            f"{manifest.parent} holds a run with another {', '.join(changed)} ({format_changes(changed)}). {cure}, or another `--output_dir`"
+            f"resume_from_checkpoint: {name!r} is not a checkpoint (it has no trainer_state.json)"
         )
+    if (path / CHECKSUMS_FILE).exists():
+        problem = find_corruption(path)
+        if problem:
+            raise UserError(f"resume_from_checkpoint: {name} {problem}")
+    archive_later_checkpoints(folder, checkpoint_step(path))
+    return name
 
 
-def format_changes(changed: dict[str, tuple[Any, Any]]) -> str:
-    """What `differs` found, in words."""
-    return "; ".join(f"{key} was {old!r}, is {new!r}" for key, (old, new) in changed.items())
+def _compare_runs(folder: Path, provenance: Provenance, despite_changes: bool) -> None:
+    manifest = folder / "manifest.json"
+    if not despite_changes:
+        remedy = (
+            "Write `--resume-despite-changes` to resume, "
+            "`--resume_from_checkpoint false` to start from scratch"
+        )
+        require_same_run(manifest, provenance, remedy)
+        return
+    changes = find_changes(manifest, provenance)
+    if changes:
+        logger.warning("%s: resuming despite changes: %s", folder, format_changes(changes))
 
 
-def find_changes(manifest: Path, made_of: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Where an artefact was made of something else than `made_of`, by its manifest: old and new value by key."""
-    before, now = read_manifest(manifest), json.loads(json.dumps(made_of, default=str))
-    if not before:
-        return {}
-    return {
-        key: (before.get(part, {}).get(key), values.get(key))
-        for part, values in now.items()
-        if part in before
-        for key in sorted({*before.get(part, {}), *values} - _MAY_CHANGE)
-        if before.get(part, {}).get(key) != values.get(key)
-    }
+def _latest_intact_checkpoint(folder: Path) -> str | None:
+    for path in list_checkpoints(folder):
+        problem = find_corruption(path)
+        if not problem:
+            logger.info(
+                "resuming from %s; `--resume_from_checkpoint false` starts from scratch", path
+            )
+            return str(path)
+        logger.warning("%s %s and is removed", path, problem)
+        shutil.rmtree(path)
+    logger.warning("%s: no checkpoint is intact, so the run starts at step 0", folder)
+    return None

@@ -7,10 +7,13 @@ from peft import PeftModel
 
 
 class AutocastGeneration:
-    """Casts float32 weights to bfloat16 once for a whole generation, not for every token. (An adapter's base has that dtype, and
-    is not cast.)"""
+    """Mixin for trainers that sample.
+
+    Inside one autocast context a float32 weight is cast once and cached. The base model of an
+    adapter has its final dtype already.
+    """
 
     def _generate_single_turn(self: Any, *args: Any, **kwargs: Any) -> Any:
-        full = not isinstance(self.accelerator.unwrap_model(self.model), PeftModel)
-        with self.accelerator.autocast() if full else contextlib.nullcontext():
-            return super()._generate_single_turn(*args, **kwargs)  # type: ignore[misc]  # TRL's, of the class beside this one
+        has_adapter = isinstance(self.accelerator.unwrap_model(self.model), PeftModel)
+        with contextlib.nullcontext() if has_adapter else self.accelerator.autocast():
+            return super()._generate_single_turn(*args, **kwargs)  # type: ignore[misc]  # TRL's

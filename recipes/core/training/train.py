@@ -1,21 +1,25 @@
-"""How a trainer is run: what it shows while it trains, when it stops, and what it leaves."""
+"""Runs a trainer: from its checkpoint to a verified model, or to one readable line about a failure."""
 
 import os
 import signal
-import uuid
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import NoReturn
 
 from transformers import Trainer
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
+from recipes.core.config import Config
 from recipes.core.errors import StopRequested, UserError
 from recipes.core.memory.advise import render_advice
 from recipes.core.memory.plan import MemoryPlan
-from recipes.core.models.verify import saved_tensor_names, tied_tensor_names, verify_saved_weights
+from recipes.core.models.loading import model_config
+from recipes.core.models.verify import (
+    saved_tensor_names,
+    tied_tensor_names,
+    verify_saved_weights,
+)
+from recipes.core.runs import TrainingRun
 from recipes.core.runs.checkpoints import find_corruption, list_checkpoints
-from recipes.core.runs.manifest import read_manifest, write_manifest
 from recipes.core.runtime.device import free_bytes, has_accelerator
 from recipes.core.runtime.failures import is_disk_full, is_out_of_memory
 from recipes.core.runtime.process_group import on_main_process
@@ -24,89 +28,136 @@ from recipes.core.training.callbacks.checkpointing import VerifiedCheckpoints
 from recipes.core.training.callbacks.data_order import ReproducibleOrder
 from recipes.core.training.callbacks.progress import ConsoleProgress
 from recipes.core.training.callbacks.stopping import GracefulStop
+from recipes.core.training.callbacks.watchdog import WatchdogProgress
+
+OOM_REMEDY = (
+    "write a smaller per_device_train_batch_size, and a larger gradient_accumulation_steps "
+    "for the same batch"
+)
 
 
 def train(
-    trainer: Trainer,
-    stage: str,
-    made_of: dict[str, Any],
-    checkpoint: str | None,
-    started: float,
-    max_seconds: float | None = None,
-    plan: Callable[[], MemoryPlan | None] = lambda: None,
+    trainer: Trainer, run: TrainingRun, longest: int = 0, max_seconds: float | None = None
 ) -> None:
-    """Trains from `checkpoint` (or step 0) and leaves the model, its metrics and its manifest in the trainer's `output_dir`.
+    """Trains from the run's checkpoint or step 0, and writes the model, metrics and manifest.
 
-    Raises `Stopped` if a process was sent SIGTERM: then there is a checkpoint of the last step, and no model yet. If memory runs
-    out, `plan` says what the run needs, and the `UserError` which keys to change.
+    Args:
+        longest: tokens of the longest prompt (GRPO) or trace (SFT), for the memory estimate that a
+            run without enough memory ends with; 0 if it is not known.
+        max_seconds: stop after so many seconds of training.
+
+    Raises:
+        StopRequested: a process received SIGTERM; the last step is saved, the model is not final.
+        UserError: the memory or the disk was not enough; says which keys to change.
     """
-    args: Any = trainer.args
-    stop, folder = GracefulStop(max_seconds), Path(args.output_dir)
-    trainer.remove_callback(ProgressCallback)
-    trainer.remove_callback(
-        PrinterCallback
-    )  # one of the two is what transformers chose to print with
-    for callback in (
-        ConsoleProgress,
-        stop,
-        VerifiedCheckpoints(args.save_total_limit),
-        ReproducibleOrder,
-    ):
-        trainer.add_callback(callback)
-    args.save_total_limit = (
-        None  # Trainer would remove old checkpoints before the new one is known to be good
-    )
+    stop = GracefulStop(max_seconds)
+    _set_callbacks(trainer, stop)
+    run.measured["distributed_type"] = trainer.accelerator.distributed_type.value
+
     report_activity("preparing to train")
-    set_hang_limit(args.ddp_timeout)
-    path = folder / "manifest.json"
-    facts: dict[str, Any] = {
-        "processes": args.world_size,
-        "distributed_type": trainer.accelerator.distributed_type.value,
-    }
-    if "wandb" in args.report_to:
-        facts["wandb_run_id"] = read_manifest(path).get("wandb_run_id") or uuid.uuid4().hex[:8]
-        os.environ |= {"WANDB_RUN_ID": facts["wandb_run_id"], "WANDB_RESUME": "allow"}
-
-    def note(**more: Any) -> None:
-        if trainer.is_world_process_zero():
-            write_manifest(
-                path, stage, made_of, started, **facts, steps=trainer.state.global_step, **more
-            )
-
-    note(status="running")
+    set_hang_limit(trainer.args.ddp_timeout)
+    _write_status(trainer, run, "running")
     signal.signal(signal.SIGTERM, stop.ask)
     try:
-        trainer.train(resume_from_checkpoint=checkpoint)
+        trainer.train(resume_from_checkpoint=run.checkpoint)
         if stop.stopped:
-            note(status="stopped")
-            without = "without resume_from_checkpoint " if args.resume_from_checkpoint else ""
-            raise StopRequested(
-                f"{folder}/checkpoint-{trainer.state.global_step} is saved; {without}"
-            )
-        report_activity("saving the model")
-        trainer.save_model()
-        names = saved_tensor_names(trainer.model)
-        on_main_process(
-            args, lambda: verify_saved_weights(folder, names, tied_tensor_names(trainer.model))
-        )
-        trainer.save_state()
-        note(status="finished")
+            _raise_stop_requested(trainer, run)
+        _save(trainer, run)
     except (OSError, RuntimeError, MemoryError) as error:
-        if is_out_of_memory(error):
-            planned = plan()
-            cure = "write a smaller per_device_train_batch_size, and a larger gradient_accumulation_steps for the same batch"
-            here = (
-                1 if has_accelerator() else int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-            )  # processes that share a memory
-            cure = render_advice(planned, free_bytes() // here) if planned else cure
-            raise UserError(f"step {trainer.state.global_step}: out of memory: {cure}") from error
-        if not is_disk_full(error, folder):
+        problem = _describe_failure(error, trainer, run, longest)
+        if problem is None:
             raise
-        good = next(
-            (path.name for path in list_checkpoints(folder) if not find_corruption(path)),
-            "no checkpoint yet",
-        )
-        raise UserError(
-            f"the disk of {folder} is full; what was saved before stays ({good}); free space, then go on"
-        ) from error
+        raise UserError(problem) from error
     trainer.end()
+
+
+def _set_callbacks(trainer: Trainer, stop: GracefulStop) -> None:
+    """Replaces transformers' console output, and adds the callbacks of this repository."""
+    trainer.remove_callback(ProgressCallback)
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(ConsoleProgress)
+    trainer.add_callback(WatchdogProgress)
+    trainer.add_callback(stop)
+    trainer.add_callback(ReproducibleOrder)
+    trainer.add_callback(VerifiedCheckpoints(trainer.args.save_total_limit))
+    # Trainer itself would remove old checkpoints before the new one is known to be intact.
+    trainer.args.save_total_limit = None
+
+
+def _write_status(trainer: Trainer, run: TrainingRun, status: str) -> None:
+    if trainer.is_world_process_zero():
+        run.write_status(status, trainer.state.global_step)
+
+
+def _raise_stop_requested(trainer: Trainer, run: TrainingRun) -> NoReturn:
+    _write_status(trainer, run, "stopped")
+    checkpoint = run.folder / f"checkpoint-{trainer.state.global_step}"
+    # With the key, the same command would go back to the checkpoint that it names.
+    remedy = "without resume_from_checkpoint " if trainer.args.resume_from_checkpoint else ""
+    raise StopRequested(f"{checkpoint} is saved; {remedy}")
+
+
+def _save(trainer: Trainer, run: TrainingRun) -> None:
+    """Saves the model, and reads it back before the run counts as finished."""
+    report_activity("saving the model")
+    trainer.save_model()
+    model = trainer.model
+    names = saved_tensor_names(model)
+    on_main_process(
+        trainer.args, lambda: verify_saved_weights(run.folder, names, tied_tensor_names(model))
+    )
+    trainer.save_state()
+    _write_status(trainer, run, "finished")
+
+
+def _describe_failure(
+    error: BaseException, trainer: Trainer, run: TrainingRun, longest: int
+) -> str | None:
+    """The message for a failure that the user can fix; `None` for any other."""
+    if is_out_of_memory(error):
+        remedy = _memory_advice(trainer, run.config, longest)
+        return f"step {trainer.state.global_step}: out of memory: {remedy}"
+    if is_disk_full(error, run.folder):
+        intact = _latest_intact(run.folder)
+        return (
+            f"the disk of {run.folder} is full; what was saved before is intact ({intact}); "
+            "free space, then run the same command again"
+        )
+    return None
+
+
+def _memory_advice(trainer: Trainer, config: Config, longest: int) -> str:
+    """Which keys to change so that the run fits into memory."""
+    from trl import GRPOConfig, ModelConfig
+
+    if not longest:
+        return OOM_REMEDY
+    is_grpo = isinstance(trainer.args, GRPOConfig)
+    plan = MemoryPlan.from_args(
+        model_config(trainer),
+        config.parse(ModelConfig),
+        trainer.args,
+        prompt_length=longest if is_grpo else 0,
+        trace_length=0 if is_grpo else longest,
+        generation_key=_generation_key(config),
+    )
+    if plan is None:
+        return OOM_REMEDY
+    # Processes of one machine share its memory, but each has a GPU of its own.
+    sharing = 1 if has_accelerator() else int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return render_advice(plan, free_bytes() // sharing)
+
+
+def _generation_key(config: Config) -> str | None:
+    """The key by which the user sets how many completions are sampled at once."""
+    for key in ("steps_per_generation", "generation_batch_size"):
+        if config.is_set(key):
+            return key
+    return None
+
+
+def _latest_intact(folder: Path) -> str:
+    for path in list_checkpoints(folder):
+        if not find_corruption(path):
+            return path.name
+    return "no checkpoint yet"

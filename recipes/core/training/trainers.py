@@ -9,11 +9,14 @@ from recipes.core.training.finite_guard import FiniteGuard
 
 
 class RecipeSFTTrainer(FiniteGuard, SFTTrainer):
-    """TRL's SFTTrainer with the guard."""
+    """TRL's SFTTrainer that stops at NaN."""
 
 
 class RecipeDistillationTrainer(AutocastGeneration, FiniteGuard, DistillationTrainer):
-    """TRL's DistillationTrainer with the guard. Its loss does not go through the forward pass that accelerate casts."""
+    """TRL's DistillationTrainer that stops at NaN.
+
+    Its loss calls the models outside of the forward pass that accelerate casts.
+    """
 
     def _compute_loss(self, *args: Any, **kwargs: Any) -> Any:
         with self.accelerator.autocast():

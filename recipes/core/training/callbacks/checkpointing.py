@@ -8,43 +8,34 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from recipes.core.models.verify import saved_tensor_names, tied_tensor_names, verify_saved_weights
 from recipes.core.runs.checkpoints import prune_checkpoints, write_checksums
 from recipes.core.runtime.process_group import on_main_process
-from recipes.core.runtime.watchdog import report_activity
 
 
 class VerifiedCheckpoints(TrainerCallback):
-    """Seals each checkpoint, reads the first one back, and only then removes old ones; tells the watch what is done."""
+    """Reads the first checkpoint back, writes checksums of each, and then removes old ones.
+
+    One checkpoint shows whether this combination of model, adapter and sharding can be saved at
+    all; reading back every one would cost too much.
+    """
 
     def __init__(self, limit: int | None) -> None:
+        """`limit` is how many checkpoints to keep besides the best one; `None` for all."""
         self.limit = limit
-        self.read_back = False
-
-    def on_step_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        report_activity(f"step {state.global_step}: computing the loss")
-
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        report_activity(f"step {state.global_step} done: evaluating or saving")
-
-    def on_prediction_step(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        report_activity(f"step {state.global_step} done: evaluating")
+        self.is_verified = False
 
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
+        model = kwargs["model"]
         folder = Path(str(args.output_dir))
         checkpoint = folder / f"checkpoint-{state.global_step}"
-        names = [] if self.read_back else saved_tensor_names(kwargs["model"])
+        # Under ZeRO-3 all processes have to take part in this.
+        names = [] if self.is_verified else saved_tensor_names(model)
 
-        def keep() -> None:
-            if not self.read_back:
-                verify_saved_weights(checkpoint, names, tied_tensor_names(kwargs["model"]))
+        def verify_and_prune() -> None:
+            if not self.is_verified:
+                verify_saved_weights(checkpoint, names, tied_tensor_names(model))
             write_checksums(checkpoint)
             prune_checkpoints(folder, self.limit, state.best_model_checkpoint)
 
-        on_main_process(args, keep)
-        self.read_back = True
+        on_main_process(args, verify_and_prune)
+        self.is_verified = True

@@ -9,20 +9,27 @@ from trl.trainer.utils import RepeatSampler
 
 
 class ReproducibleOrder(TrainerCallback):
-    """Tells every sampler which epoch begins, so that the order of the rows is the same in a run that goes on in its middle.
+    """Tells every sampler which epoch begins.
 
-    transformers tells only those it finds, not all behind accelerate's shards; the sampler of `group_by_length` draws from torch's
-    own generator and GRPO's from one of its own, and neither's state at the beginning of the epoch is in a checkpoint.
+    transformers tells only the samplers it finds, not all of those behind accelerate's shards. The
+    sampler of `group_by_length` uses torch's own generator and GRPO's one of its own, and a
+    checkpoint has neither's state at the beginning of the epoch.
     """
 
     def on_epoch_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        epoch, sampler = int((state.epoch or 0) + 1e-6), kwargs["train_dataloader"]
-        while sampler := getattr(sampler, "batch_sampler", None) or getattr(
-            sampler, "sampler", None
-        ):
+        epoch = int((state.epoch or 0) + 1e-6)
+        sampler = _inner_sampler(kwargs["train_dataloader"])
+        while sampler is not None:
             if isinstance(sampler, LengthGroupedSampler | RepeatSampler):
                 sampler.generator = torch.Generator().manual_seed(args.seed + epoch)
             elif hasattr(sampler, "set_epoch"):
                 sampler.set_epoch(epoch)
+            sampler = _inner_sampler(sampler)
+
+
+def _inner_sampler(outer: Any) -> Any:
+    """The sampler inside a dataloader or another sampler; `None` at the innermost one."""
+    inner = getattr(outer, "batch_sampler", None)
+    return inner or getattr(outer, "sampler", None)

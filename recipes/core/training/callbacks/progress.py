@@ -1,26 +1,26 @@
-"""The console output of a training run."""
+"""The console output of a training run: one progress bar, and one short line per log."""
 
 from typing import Any
 
 from transformers import TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ProgressCallback
 
-# What a line shows of a step's metrics, under short names; all of them are in trainer_state.json.
+# The metrics that a line shows, under short names; all of them are in trainer_state.json.
 CONSOLE_METRICS = {
     "loss": "loss",
     "eval_loss": "eval loss",
     "mean_token_accuracy": "token accuracy",
     "reward": "reward",
     "completions/mean_length": "length",
-    "completions/clipped_ratio": "cut off",
-    "frac_reward_zero_std": "idle groups",
+    "completions/clipped_ratio": "truncated",
+    "frac_reward_zero_std": "zero-variance groups",
     "kl": "kl",
     "entropy": "entropy",
 }
 
 
 class ConsoleProgress(ProgressCallback):
-    """The progress bar, with one short line per log instead of every metric."""
+    """transformers' progress bar, with a line of the most important metrics instead of all."""
 
     def on_log(
         self,
@@ -32,17 +32,22 @@ class ConsoleProgress(ProgressCallback):
     ) -> None:
         if not state.is_world_process_zero or self.training_bar is None:
             return
-        shown = {
-            f"{key.split('/')[1]}": value
-            for key, value in logs.items()
-            if key.startswith("rewards/") and "/mean" in key
-        }
-        shown |= {
-            short: logs[key] for key, short in CONSOLE_METRICS.items() if logs.get(key) is not None
-        }
-        if shown:
-            line = "  ".join(
-                f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
-                for name, value in shown.items()
-            )
+        line = format_metrics(logs)
+        if line:
             self.training_bar.write(f"step {state.global_step:>4}/{state.max_steps}  {line}")
+
+
+def format_metrics(logs: dict[str, Any]) -> str:
+    """`accuracy 0.43  format 0.91  loss 0.0021 ...`: mean rewards first, then `CONSOLE_METRICS`."""
+    shown: dict[str, Any] = {}
+    for key, value in logs.items():
+        if key.startswith("rewards/") and "/mean" in key:
+            shown[key.split("/")[1]] = value
+    for key, name in CONSOLE_METRICS.items():
+        if logs.get(key) is not None:
+            shown[name] = logs[key]
+    return "  ".join(f"{name} {_format(value)}" for name, value in shown.items())
+
+
+def _format(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -9,14 +9,21 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 
 class GracefulStop(TrainerCallback):
-    """Ends training after `seconds`, by the clock of the first process; and, once any process was sent SIGTERM, after the step
-    under way, which is saved. `stopped` tells the two apart."""
+    """Ends training after `seconds` by the main process's clock, or after a SIGTERM to any process.
+
+    After a SIGTERM the current step is finished and saved.
+
+    Attributes:
+        stopped: whether a SIGTERM ended a run that had steps left.
+    """
 
     def __init__(self, seconds: float | None = None) -> None:
         self.seconds = seconds
-        self.asked = self.stopped = False
+        self.asked = False
+        self.stopped = False
 
     def ask(self, number: int, frame: FrameType | None) -> None:
+        """Signal handler: asks for a stop after the current step."""
         self.asked = True
 
     def on_train_begin(
@@ -27,16 +34,17 @@ class GracefulStop(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        over = (
-            self.seconds is not None
-            and time.perf_counter() - self.started >= self.seconds
-            and args.process_index == 0
-        )
-        flags = torch.tensor([self.asked, over], dtype=torch.int32, device=args.device)
+        # All processes must stop after the same step, whichever of them was asked.
+        is_over = args.process_index == 0 and self._is_time_over()
+        flags = torch.tensor([self.asked, is_over], dtype=torch.int32, device=args.device)
         if args.world_size > 1:
             torch.distributed.all_reduce(flags, torch.distributed.ReduceOp.MAX)
-        asked, over = map(bool, flags.tolist())
-        # A run that has done its last step is finished, whatever it was sent.
+        asked, is_over = map(bool, flags.tolist())
+
+        # A run that has done its last step is complete; a late SIGTERM is ignored.
         self.stopped = asked and not control.should_training_stop
         control.should_save |= self.stopped
-        control.should_training_stop |= asked or over
+        control.should_training_stop |= asked or is_over
+
+    def _is_time_over(self) -> bool:
+        return self.seconds is not None and time.perf_counter() - self.started >= self.seconds

@@ -1,0 +1,120 @@
+"""Samples from a model behind an OpenAI-compatible endpoint."""
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Self
+
+from recipes.core.errors import UserError
+from recipes.core.generation.samplers import EndpointArguments
+from recipes.core.generation.sampling import SamplingArguments
+from recipes.core.generation.types import Completion
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from openai.types.chat import ChatCompletion
+
+logger = logging.getLogger(__name__)
+
+
+class EndpointSampler:
+    """A model that an endpoint serves under a name.
+
+    A request that still fails after all retries (a time-out, a lost connection, 429, 5xx, a reply
+    that is not JSON or has no choice) gives `None`.
+    """
+
+    batch_dependent = False
+    tokenizer = None
+
+    def __init__(self, url: str, model: str, args: EndpointArguments) -> None:
+        try:
+            from openai import OpenAI
+        except ImportError as error:
+            raise UserError(
+                f"the endpoint {url} needs the package openai; run: pip install openai"
+            ) from error
+        self.url = url
+        self.model = model
+        self.concurrency = args.concurrency
+        self.metadata: dict[str, Any] = {"model": f"{url}#{model}", "parameters": None}
+        self.client = OpenAI(
+            base_url=url,
+            api_key=os.environ.get(args.api_key_variable) or "none",  # local servers need none
+            timeout=args.request_timeout_seconds,
+            max_retries=args.retries,
+        )
+
+    def sample(
+        self, rows: Sequence[Mapping[str, Any]], args: SamplingArguments, seed: int
+    ) -> list[Completion | None]:
+        """One completion of each row's `prompt`; raises `UserError` if the endpoint refuses us."""
+        with ThreadPoolExecutor(self.concurrency) as threads:
+            requests = []
+            for row in rows:
+                row_seed = seed + row["sample_index"]
+                requests.append(threads.submit(self._request, row["prompt"], args, row_seed))
+            return [request.result() for request in requests]
+
+    def first_prompt(self, questions: "Dataset") -> Any:
+        """The first prompt as messages: the endpoint renders it."""
+        return questions[0]["prompt"]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.client.close()
+
+    def _request(self, prompt: Any, args: SamplingArguments, seed: int) -> Completion | None:
+        import openai
+
+        messages: Any = prompt
+        if isinstance(prompt, str):
+            messages = [{"role": "user", "content": prompt}]
+        try:
+            reply = self.client.chat.completions.create(
+                model=self.model,
+                messages=messages,
+                temperature=args.temperature,
+                top_p=args.top_p,
+                max_tokens=args.max_completion_length,
+                seed=seed % 2**31,
+            )
+            return _to_completion(reply)
+        except (
+            openai.AuthenticationError,
+            openai.NotFoundError,
+            openai.PermissionDeniedError,
+        ) as error:  # a refused key or an unknown model: no retry helps
+            problem = " ".join(str(error).split())[:300]
+            raise UserError(f"endpoint {self.url}, model {self.model!r}: {problem}") from error
+        except (
+            openai.OpenAIError,
+            ValueError,
+            IndexError,
+            TypeError,
+            AttributeError,
+        ) as error:  # the last four are malformed replies
+            logger.warning("the endpoint failed: %s", " ".join(repr(error).split())[:200])
+            return None
+
+
+def _to_completion(reply: "ChatCompletion") -> Completion:
+    """The completion in a reply.
+
+    A reasoning model's thinking comes apart from its answer (`reasoning_content`); it is put back
+    into the tags.
+    """
+    choice = reply.choices[0]
+    message = choice.message
+    text = message.content or ""
+    thinking = getattr(message, "reasoning_content", None) or getattr(message, "reasoning", None)
+    tokens = reply.usage.completion_tokens if reply.usage else len(text.split())
+    if thinking and not text:  # truncated while it was thinking
+        return Completion(f"<think>{thinking}", tokens, finished=False)
+    if thinking:
+        answer = text if "<answer>" in text else f"<answer>{text}</answer>"
+        text = f"<think>{thinking}</think>\n{answer}"
+    return Completion(text, tokens, finished=choice.finish_reason == "stop")

@@ -1,0 +1,40 @@
+"""Records of sampling: a completion as a model returns it, and a sample as it is written to a file."""
+
+from dataclasses import dataclass
+from typing import NotRequired, TypedDict
+
+Messages = list[dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One completion.
+
+    Attributes:
+        text: without special tokens.
+        tokens: its length.
+        finished: whether the model ended it; `False` if it was truncated.
+    """
+
+    text: str
+    tokens: int
+    finished: bool
+
+
+class Sample(TypedDict):
+    """One row of generations.jsonl and completions/*.jsonl: a completion and its scores.
+
+    A score is 1.0, 0.0, or `None` where the completion cannot be scored.
+    """
+
+    question_id: str
+    sample_index: int  # which of the question's completions it is
+    question: str
+    answer: str
+    prompt: Messages
+    completion: str
+    tokens: int
+    finished: bool
+    correct: NotRequired[float | None]
+    format: NotRequired[float | None]
+    flexible: NotRequired[float | None]  # correct, wherever the answer appears after the thinking

@@ -1,0 +1,127 @@
+"""What can be known to be wrong before torch is imported: one list of checks for all stages.
+
+    fail_fast(config)
+
+The stages, the launcher and Slurm's submission run the same list. A check raises `UserError`.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from trl import ModelConfig
+
+from recipes.core.config import Config, reward_entries
+from recipes.core.errors import UserError
+from recipes.core.preflight.batch import BatchArguments, check_batch
+from recipes.core.preflight.model import check_memory_keys, check_model_path, check_not_quantised
+from recipes.core.preflight.packing import check_packing
+from recipes.core.preflight.vllm import check_vllm
+from recipes.core.runtime.device import has_accelerator
+from rewards import build_rewards, get_reward
+
+TRAINING = ("grpo", "sft", "on_policy")
+SAMPLING = ("generate", "evaluate")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check, and the stages that it is for."""
+
+    stages: tuple[str, ...]
+    run: Callable[[Config], None]
+
+
+@dataclass
+class MemoryArguments:
+    """Keys of transformers and TRL that save memory, with their defaults."""
+
+    optim: str = "adamw_torch_fused"
+    activation_offloading: bool = False
+
+
+@dataclass
+class PackingArguments:
+    """TRL's keys that put several traces into a row, with TRL's defaults."""
+
+    packing: bool = False
+    padding_free: bool = False
+
+
+@dataclass
+class VLLMArguments:
+    """TRL's keys that choose vLLM for sampling, with TRL's defaults."""
+
+    use_vllm: bool = False
+    vllm_mode: str = "colocate"
+
+
+@dataclass
+class CorrectnessArguments:
+    """The key of `generate` and `evaluate` that names the reward for correctness."""
+
+    correctness_reward: str = "accuracy"
+
+
+def fail_fast(config: Config) -> None:
+    """Runs the checks of the stage; with `--print-config`, prints the configuration and exits.
+
+    Raises `UserError` for the first mistake.
+    """
+    assert config.stage
+    for check in CHECKS:
+        if config.stage.name in check.stages:
+            check.run(config)
+    config.print_and_exit()
+
+
+def _check_rewards(config: Config) -> None:
+    build_rewards(reward_entries(config))
+
+
+def _check_correctness_reward(config: Config) -> None:
+    get_reward(config.parse(CorrectnessArguments).correctness_reward)
+
+
+def _check_model(config: Config) -> None:
+    check_model_path("model_name_or_path", config.parse(ModelConfig).model_name_or_path)
+
+
+def _check_batch(config: Config) -> None:
+    check_batch(config.parse(BatchArguments), int(os.environ.get("WORLD_SIZE", "1")))
+
+
+def _check_not_quantised(config: Config) -> None:
+    check_not_quantised(config.parse(ModelConfig))
+
+
+def _check_memory_keys(config: Config) -> None:
+    check_memory_keys(config.parse(MemoryArguments), config.parse(ModelConfig))
+
+
+def _check_packing(config: Config) -> None:
+    check_packing(config.parse(PackingArguments), config.parse(ModelConfig))
+
+
+def _check_vllm(config: Config) -> None:
+    args = config.parse(VLLMArguments)
+    if not args.use_vllm:
+        return
+    check_vllm("use_vllm", config.parse(ModelConfig))
+    if args.vllm_mode == "server" and not has_accelerator():
+        raise UserError(
+            "vllm_mode: server: TRL sends the weights to the server by NCCL, which needs a GPU; "
+            "write vllm_mode: colocate"
+        )
+
+
+CHECKS = (
+    Check(("grpo",), _check_rewards),
+    Check(TRAINING, _check_model),
+    Check(("grpo",), _check_batch),
+    Check(TRAINING, _check_memory_keys),
+    Check(("sft",), _check_packing),
+    Check(("grpo",), _check_vllm),
+    Check(SAMPLING, _check_not_quantised),
+    Check(SAMPLING, _check_correctness_reward),
+)
