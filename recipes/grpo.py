@@ -22,7 +22,7 @@ from recipes.core.data.order import longest_first, prompt_lengths
 from recipes.core.data.questions import DataArguments, load_questions
 from recipes.core.errors import UserError
 from recipes.core.files import filter_jsonl
-from recipes.core.memory.plan import MemoryPlan, plan_memory
+from recipes.core.memory.plan import MemoryPlan
 from recipes.core.models.loading import (
     max_model_length,
     model_config,
@@ -158,7 +158,7 @@ def main() -> None:
             None,
         )
         longest = max(prompt_lengths(questions, tokenizer))
-        return plan_memory(
+        return MemoryPlan.from_args(
             model_config(trainer), model_args, training_args, longest, generation_key=key
         )
 

@@ -26,7 +26,7 @@ from recipes.core.distillation.trace_dataset import (
     split_by_question,
     trace_lengths,
 )
-from recipes.core.memory.plan import MemoryPlan, plan_memory
+from recipes.core.memory.plan import MemoryPlan
 from recipes.core.models.loading import model_config, training_dtype, training_kwargs
 from recipes.core.preflight.model import check_memory_keys, check_model_path
 from recipes.core.preflight.packing import check_packing
@@ -125,7 +125,9 @@ def main() -> None:
 
     def plan() -> MemoryPlan | None:
         longest = max(trace_lengths(traces, tokenizer))
-        return plan_memory(model_config(trainer), model_args, training_args, trace_length=longest)
+        return MemoryPlan.from_args(
+            model_config(trainer), model_args, training_args, trace_length=longest
+        )
 
     train(trainer, "sft", made_of, checkpoint, started, plan=plan)
     log_summary("sft", f"{len(traces)} traces of {source}", str(student_dir), started)

@@ -11,7 +11,7 @@ from transformers import Trainer
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from recipes.core.errors import StopRequested, UserError
-from recipes.core.memory.advise import render_advice
+from recipes.core.memory.advise import memory_advice
 from recipes.core.memory.plan import MemoryPlan
 from recipes.core.models.verify import saved_tensor_names, tied_tensor_names, verify_saved_weights
 from recipes.core.runs.checkpoints import find_corruption, list_checkpoints
@@ -98,7 +98,7 @@ def train(
             here = (
                 1 if has_accelerator() else int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
             )  # processes that share a memory
-            cure = render_advice(planned, free_bytes() // here) if planned else cure
+            cure = memory_advice(planned, free_bytes() // here) if planned else cure
             raise UserError(f"step {trainer.state.global_step}: out of memory: {cure}") from error
         if not is_disk_full(error, folder):
             raise
