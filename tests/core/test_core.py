@@ -12,7 +12,6 @@ from recipes.core.distillation.trace_dataset import (
 from recipes.core.errors import UserError
 from recipes.core.files import append_jsonl, filter_jsonl, read_jsonl, write_json
 from recipes.core.models.loading import training_dtype, weight_dtype
-from recipes.core.preflight.batch import BatchArguments, check_batch
 from recipes.core.preflight.model import check_model_path
 from recipes.core.prompts.tokenizer import load_tokenizer
 from recipes.core.runs.fingerprints import model_sha256
@@ -42,75 +41,6 @@ def test_documents_are_replaced_whole(tmp_path):
     write_json(path, {"a": 2})
     assert json.loads(path.read_text()) == {"a": 2}
     assert [p.name for p in path.parent.iterdir()] == ["manifest.json"]
-
-
-@pytest.mark.parametrize(
-    ("keys", "processes", "message"),
-    [
-        ({}, 1, None),
-        (
-            {"per_device_train_batch_size": 4},
-            2,
-            None,
-        ),  # half a group per process is a whole one together
-        (
-            {"per_device_train_batch_size": 4},
-            1,
-            "Write num_generations: 2 or 4, or a batch that is a multiple of 8",
-        ),
-        (
-            {
-                "per_device_train_batch_size": 3,
-                "gradient_accumulation_steps": 4,
-                "num_generations": 8,
-            },
-            1,
-            "4 or 6 or 12",
-        ),
-        ({"num_generations": 1}, 1, "write 2 or more"),
-        (
-            {"generation_batch_size": 12},
-            1,
-            "is not a multiple of per_device_train_batch_size x processes = 8",
-        ),
-    ],
-)
-def test_batches_that_do_not_hold_whole_groups_are_refused_with_the_nearest_that_do(
-    keys, processes, message
-):
-    if message is None:
-        check_batch(BatchArguments(**keys), processes)
-    else:
-        with pytest.raises(UserError, match=message):
-            check_batch(BatchArguments(**keys), processes)
-
-
-def _accepts(check, *args, **kwargs):
-    try:
-        check(*args, **kwargs)
-    except ValueError:
-        return False
-    return True
-
-
-def test_what_the_batch_check_accepts_and_refuses_is_what_trl_accepts_and_refuses():
-    from trl import GRPOConfig
-
-    for size, steps, generations in [
-        (8, 1, 8),
-        (4, 1, 8),
-        (3, 4, 6),
-        (3, 4, 8),
-        (8, 2, 16),
-        (5, 1, 3),
-    ]:
-        keys = {
-            "per_device_train_batch_size": size,
-            "gradient_accumulation_steps": steps,
-            "num_generations": generations,
-        }
-        ours = _accepts(check_batch, BatchArguments(**keys), 1)
-        assert ours == _accepts(GRPOConfig, use_cpu=True, bf16=False, **keys), keys
 
 
 def test_models_that_are_none_are_refused_before_anything_is_loaded(tmp_path):

@@ -1,10 +1,13 @@
-"""The keys that save memory, with every accelerate config: what the README's table says is what happens."""
+"""The keys that save memory do, with every accelerate config, what the README's table states."""
+
+from types import SimpleNamespace
 
 import pytest
 
+from recipes.core.errors import UserError
+from recipes.core.preflight.model import check_memory_keys
 from tests.support.commands import ROOT, ok, run
 
-SFT = "recipes/arithmetic/sft.yaml"
 CONFIGS = ("cpu", "ddp", "zero2", "zero3", "fsdp2")
 LORA = ("--use_peft", "true", "--lora_target_modules", "all-linear")
 KEYS = {
@@ -17,64 +20,75 @@ KEYS = {
     "`bf16: true`": ("--bf16", "true"),
     "`activation_offloading`": ("--activation_offloading",),
 }
-# What does not work on the CPU of the tests, and the message. All other cells do.
+# Messages of the combinations that do not work on the CPU of the tests. All others train.
+NO_GPU = "activation_offloading: there is no GPU"
+NO_BF16 = "Your setup doesn't support bf16/gpu"  # from transformers
 REFUSED = {
     ("LoRA, `load_in_8bit`", "fsdp2"): "load_in_8bit: does not work with fsdp2",
     ("`optim: adamw_bnb_8bit`", "fsdp2"): "optim: adamw_bnb_8bit does not work with fsdp2",
     ("`optim: paged_adamw_8bit`", "fsdp2"): "optim: paged_adamw_8bit does not work with fsdp2",
-    ("`bf16: true`", "zero2"): "Your setup doesn't support bf16/gpu",  # transformers, without a GPU
-    ("`bf16: true`", "zero3"): "Your setup doesn't support bf16/gpu",
-    **{
-        ("`activation_offloading`", config): "activation_offloading: there is no GPU"
-        for config in CONFIGS
-    },
+    ("`bf16: true`", "zero2"): NO_BF16,
+    ("`bf16: true`", "zero3"): NO_BF16,
+    **{("`activation_offloading`", config): NO_GPU for config in CONFIGS},
 }
-WORDS = {"does not work": "refused", "there is no GPU": "untested", "bf16/gpu": "untested"}
+
+
+def readme_cell(name, config):
+    """What the README's table must contain for these keys and this accelerate config."""
+    message = REFUSED.get((name, config))
+    if message is None:
+        return "tested"
+    return "untested" if message in (NO_GPU, NO_BF16) else "refused"
 
 
 def test_the_table_in_the_readme_is_what_is_tested():
-    rows = [
-        line.strip("|").split("|")
-        for line in (ROOT / "README.md").read_text().splitlines()
-        if line.startswith("| LoRA,")
-    ]
-    rows += [
-        line.strip("|").split("|")
-        for line in (ROOT / "README.md").read_text().splitlines()
-        if line.startswith("| `")
-    ]
-    table = {row[0].strip(): [cell.strip() for cell in row[1:]] for row in rows}
+    table = {}
+    for line in (ROOT / "README.md").read_text().splitlines():
+        if line.startswith(("| LoRA,", "| `")):
+            name, *cells = [cell.strip() for cell in line.strip("|").split("|")]
+            table[name] = cells
     for name in KEYS:
-        expected = [
-            next(
-                (word for part, word in WORDS.items() if part in REFUSED.get((name, config), "")),
-                "tested",
-            )
-            for config in CONFIGS
-        ]
-        assert table[name] == expected, name
+        assert table[name] == [readme_cell(name, config) for config in CONFIGS], name
+
+
+@pytest.mark.parametrize(
+    ("distributed", "changed", "message"),
+    [
+        ("FSDP", {"load_in_8bit": True}, "load_in_8bit: does not work with fsdp2"),
+        ("FSDP", {"optim": "adamw_bnb_8bit"}, "optim: adamw_bnb_8bit does not work with fsdp2"),
+        ("FSDP", {"optim": "paged_adamw_8bit"}, "paged_adamw_8bit does not work with fsdp2"),
+        ("DEEPSPEED", {"activation_offloading": True}, NO_GPU),
+        ("FSDP", {"load_in_4bit": True}, None),
+        ("DEEPSPEED", {"load_in_8bit": True, "optim": "adamw_bnb_8bit"}, None),
+    ],
+)
+def test_keys_that_do_not_work_are_refused_before_training(
+    monkeypatch, distributed, changed, message
+):
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    monkeypatch.setenv(f"ACCELERATE_USE_{distributed}", "true")
+    keys = {"optim": "adamw_torch", "load_in_4bit": False, "load_in_8bit": False} | changed
+    arguments = SimpleNamespace(**keys)
+    if message is None:
+        check_memory_keys(arguments, arguments)
+    else:
+        with pytest.raises(UserError, match=message):
+            check_memory_keys(arguments, arguments)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("config", CONFIGS)
 @pytest.mark.parametrize("name", KEYS)
 def test_keys_that_save_memory_train_or_are_refused_in_one_line(tmp_path, traces, name, config):
-    processes = 1 if config == "cpu" else 2
-    keys = (
-        "--output_dir",
-        tmp_path,
-        "--traces",
-        traces,
-        "--per_device_train_batch_size",
-        8,
-        "--max_steps",
-        2,
+    done = run(
+        *("bash", "launch.sh", "sft", "recipes/arithmetic/sft.yaml"),
+        *("--accelerate", config, "--num-processes", 1 if config == "cpu" else 2),
+        *("--output_dir", tmp_path, "--traces", traces),
+        *("--per_device_train_batch_size", 8, "--max_steps", 2),
         *KEYS[name],
     )
-    done = run(
-        "bash", "launch.sh", "sft", SFT, "--accelerate", config, "--num-processes", processes, *keys
-    )
-    if message := REFUSED.get((name, config)):
+    message = REFUSED.get((name, config))
+    if message:
         assert done.returncode == 2 and message in done.stderr
     else:
         assert next((tmp_path / "student").glob("*.safetensors")), ok(done)

@@ -1,135 +1,215 @@
-"""Which nearest setting fits into a device's memory, and how much of it there is.
+"""Advises on a run that does not fit into memory: which settings to write instead.
 
-    plan = facts(config, model_args, training_args, prompt_length=512)
-    if plan and total(plan) * MARGIN > free_bytes():
-        raise UserError(advice(plan, free_bytes()))
+    plan = MemoryPlan.from_args(config, model_args, training_args, prompt_length=512)
+    if plan and estimate_total(plan) * MARGIN > free_bytes():
+        raise UserError(memory_advice(plan, free_bytes()))
 
-What fits keeps the batch of a step: smaller batches and more steps, then checkpointing, then the optimiser's states in 8 bits.
-Whatever changes more is only named.
+A suggestion that fits keeps the number of rows in each optimiser step: first smaller batches with
+more accumulation steps, then checkpointing, then optimiser states in 8 bits. If none of these
+fits, larger changes are listed as alternatives, each with the bytes that it would need.
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from recipes.core.memory.estimate import estimate_total
 from recipes.core.memory.plan import MemoryPlan
 
-MARGIN = 1.1  # what has to be free, over the estimate
+Setting = int | bool | str
+
+MARGIN = 1.1  # free memory that a plan must have, relative to its estimate
+RETRY_FRACTION = 0.8  # the next target if a run failed that was estimated to fit
+WORTHWHILE_FRACTION = 0.95  # an alternative that needs more than this is not listed
+
+# The settings, beside the size of generation, in which smaller_plans differ from their plan.
+SEARCHED_KEYS = (
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "gradient_checkpointing",
+    "optim",
+)
+
+SHORTAGE = "the run needs about {needed}, but {available} are available"
+UNDERESTIMATE = "{available} were not enough, although the run was estimated to need {needed}"
+ADVICE = "{problem}; write {suggestion}"
+NO_FIT = "{problem}, and no setting with the same batch fits{closest}; what helps: {alternatives}"
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A change of the run, and the bytes that the run then needs where they are known."""
+
+    settings: str
+    bytes: int | None = None
+
+    def __str__(self) -> str:
+        if self.bytes is None:
+            return self.settings
+        return f"{self.settings} (about {_format_gib(self.bytes)})"
+
+
+def memory_advice(plan: MemoryPlan, available: float) -> str:
+    """One sentence for a run that does not fit into `available` bytes.
+
+    If the estimate fits but the run still failed, the target is lowered by 20 %.
+    """
+    needed = estimate_total(plan)
+    target = available
+    if needed * MARGIN <= available:
+        target = RETRY_FRACTION * needed * MARGIN
+
+    fitting = find_fitting_plan(plan, target)
+    if fitting:
+        return render_advice(needed, available, _suggest(plan, fitting), [])
+
+    # Nothing fits: show how close the search came, and what would change the run itself.
+    smallest = min(smaller_plans(plan), key=estimate_total)
+    closest = _suggest(plan, smallest) if setting_changes(plan, smallest) else None
+    return render_advice(needed, available, closest, find_alternatives(smallest))
+
+
+def render_advice(
+    needed: int,
+    available: float,
+    suggestion: Suggestion | None,
+    alternatives: list[Suggestion],
+) -> str:
+    """The sentence that `memory_advice` returns.
+
+    Without `alternatives` the suggestion fits. With them it is only the closest attempt, or
+    `None` if there was nothing to try.
+    """
+    template = UNDERESTIMATE if needed * MARGIN <= available else SHORTAGE
+    problem = template.format(needed=_format_gib(needed), available=_format_gib(available))
+    if not alternatives:
+        return ADVICE.format(problem=problem, suggestion=suggestion)
+
+    closest = f", not even {suggestion}" if suggestion else ""
+    listed = ", ".join(str(alternative) for alternative in alternatives)
+    return NO_FIT.format(problem=problem, closest=closest, alternatives=listed)
 
 
 def find_fitting_plan(plan: MemoryPlan, budget: float) -> MemoryPlan | None:
-    """The nearest plan with the same batch a step that fits into `budget` bytes, `plan` itself first; `None` if there is none."""
-    return next(
-        (near for near in smaller_plans(plan) if estimate_total(near) * MARGIN <= budget), None
-    )
+    """The first of `smaller_plans` that fits into `budget` bytes; `None` if none does."""
+    for smaller in smaller_plans(plan):
+        if estimate_total(smaller) * MARGIN <= budget:
+            return smaller
+    return None
 
 
 def smaller_plans(plan: MemoryPlan) -> Iterator[MemoryPlan]:
-    """Plans with ever fewer bytes: smaller batches, then with checkpointing, then with the optimiser's states in 8 bits."""
-    optims = [plan.optim]
-    if (
-        "adamw" in plan.optim
-        and "bit" not in plan.optim
-        and plan.accelerator
-        and not plan.sharding.startswith(("zero", "fsdp"))
-    ):
-        optims.append("adamw_bnb_8bit")
-    for optim in optims:
+    """Plans with the same rows in each optimiser step, ordered by how much they change.
+
+    The first is `plan` itself. Batches are halved before checkpointing is switched on, and that
+    happens before the optimiser is replaced.
+    """
+    for optim in _optimizers(plan):
         for checkpointing in sorted({plan.gradient_checkpointing, True}):
-            near: MemoryPlan | None = replace(
-                plan, optim=optim, gradient_checkpointing=checkpointing
-            )
-            while near:
-                yield from _smaller_generations(near)
-                near = _halved(near)
+            changed = replace(plan, optim=optim, gradient_checkpointing=checkpointing)
+            for halved in _smaller_batches(changed):
+                yield from _smaller_generations(halved)
 
 
-def _halved(plan: MemoryPlan) -> MemoryPlan | None:
-    batch, steps = plan.per_device_train_batch_size, plan.gradient_accumulation_steps
-    if batch % 2:
-        return None
-    return replace(
-        plan, per_device_train_batch_size=batch // 2, gradient_accumulation_steps=2 * steps
-    )
+def _optimizers(plan: MemoryPlan) -> list[str]:
+    """The plan's optimiser, and the 8-bit one if it may replace it."""
+    is_full_adamw = "adamw" in plan.optim and "bit" not in plan.optim
+    is_sharded = plan.uses_deepspeed or plan.sharding.startswith("fsdp")
+    # Not suggested on a CPU, nor where DeepSpeed or FSDP2 already shard the states.
+    if is_full_adamw and plan.accelerator and not is_sharded:
+        return [plan.optim, "adamw_bnb_8bit"]
+    return [plan.optim]
+
+
+def _smaller_batches(plan: MemoryPlan) -> Iterator[MemoryPlan]:
+    """`plan`, then half its batch with twice the accumulation steps, and so on while even."""
+    yield plan
+    while plan.per_device_train_batch_size % 2 == 0:
+        plan = replace(
+            plan,
+            per_device_train_batch_size=plan.per_device_train_batch_size // 2,
+            gradient_accumulation_steps=plan.gradient_accumulation_steps * 2,
+        )
+        yield plan
 
 
 def _smaller_generations(plan: MemoryPlan) -> Iterator[MemoryPlan]:
-    """`plan`, then the same completions drawn in 2, 4 ... parts of whole groups."""
+    """`plan`, then the same completions generated in 2, 4, ... parts of whole groups."""
     yield plan
-    rows = plan.generation_rows
-    while (
-        rows
-        and rows % (2 * plan.per_device_train_batch_size) == 0
-        and rows // 2 * plan.processes % plan.num_generations == 0
-    ):
-        rows //= 2
-        yield replace(plan, generation_rows=rows)
+    while plan.generation_rows and _can_halve_generation(plan):
+        plan = replace(plan, generation_rows=plan.generation_rows // 2)
+        yield plan
 
 
-def setting_changes(old: MemoryPlan, new: MemoryPlan) -> dict[str, int | bool | str]:
-    """The keys to write to get from `old` to `new`."""
-    keys = (
-        "per_device_train_batch_size",
-        "gradient_accumulation_steps",
-        "gradient_checkpointing",
-        "optim",
-    )
-    changed = {key: getattr(new, key) for key in keys if getattr(new, key) != getattr(old, key)}
-    if old.generation_key == "generation_batch_size":
-        before, after = (plan.generation_rows * plan.processes for plan in (old, new))
-    else:  # TRL's default is gradient_accumulation_steps, the new one's
-        before = old.generation_rows // old.per_device_train_batch_size
-        before = before if old.generation_key else new.gradient_accumulation_steps * bool(before)
-        after = new.generation_rows // new.per_device_train_batch_size
-    return changed | (
-        {} if before == after else {old.generation_key or "steps_per_generation": after}
-    )
+def _can_halve_generation(plan: MemoryPlan) -> bool:
+    """Whether half the completions still hold whole training batches and whole groups."""
+    whole_batches = plan.generation_rows % (2 * plan.per_device_train_batch_size) == 0
+    half_of_all_processes = plan.generation_rows // 2 * plan.processes
+    return whole_batches and half_of_all_processes % plan.num_generations == 0
 
 
-def render_advice(plan: MemoryPlan, budget: float) -> str:
-    """One sentence for a run that does not fit into `budget` bytes: what it needs, and which keys to write. It may have been
-    thought to fit, and ran out all the same: then what is looked for needs a fifth less."""
+def setting_changes(old: MemoryPlan, new: MemoryPlan) -> dict[str, Setting]:
+    """The keys and values to write to get from `old` to `new`."""
+    changes: dict[str, Setting] = {}
+    for key in SEARCHED_KEYS:
+        value: Setting = getattr(new, key)
+        if value != getattr(old, key):
+            changes[key] = value
+
+    # The size of generation is written with the user's own key.
+    key = old.generation_key or "steps_per_generation"
+    before = _generation_size(old, key)
+    if before and not old.generation_key:
+        # TRL's default follows the accumulation steps, which may be among the changes.
+        before = new.gradient_accumulation_steps
+    after = _generation_size(new, key)
+    if after != before:
+        changes[key] = after
+    return changes
+
+
+def _generation_size(plan: MemoryPlan, key: str) -> int:
+    """The value of `key` with which `plan.generation_rows` completions are generated at once."""
+    if key == "generation_batch_size":
+        return plan.generation_rows * plan.processes
+    return plan.generation_rows // plan.per_device_train_batch_size
+
+
+def find_alternatives(plan: MemoryPlan) -> list[Suggestion]:
+    """Changes of the run itself that make `plan` smaller, with what each of them would need."""
     needed = estimate_total(plan)
-    start = f"about {_gib(needed)} are needed and {_gib(budget)} are there"
-    if needed * MARGIN <= budget:
-        start, budget = (
-            f"{_gib(budget)} are there and were not enough, against an estimate of {_gib(needed)}",
-            0.8 * needed * MARGIN,
-        )
-    found = find_fitting_plan(plan, budget)
-    if found:
-        return (
-            f"{start}; write {_format_changes(plan, found)} (about {_gib(estimate_total(found))})"
-        )
-    least = min(smaller_plans(plan), key=estimate_total)
-    even = (
-        f", not even with {_format_changes(plan, least)} (about {_gib(estimate_total(least))})"
-        if setting_changes(plan, least)
-        else ""
-    )
-    key = "max_completion_length" if plan.generation_rows or plan.prompt_length else "max_length"
-    half = least.completion_length // 2
-    helps = {f"`{key}: {half}`": replace(least, completion_length=half)}
+    alternatives = []
+    for settings, changed in _larger_changes(plan).items():
+        needed_then = estimate_total(changed)
+        if needed_then < WORTHWHILE_FRACTION * needed:
+            alternatives.append(Suggestion(settings, needed_then))
+    if not plan.shape.adapted:
+        alternatives.append(Suggestion("`use_peft: true`"))
+    alternatives.append(Suggestion("a smaller model"))
+    return alternatives
+
+
+def _larger_changes(plan: MemoryPlan) -> dict[str, MemoryPlan]:
+    """Plans for another run than the user's: shorter texts, 4-bit weights, more processes."""
+    is_grpo = plan.generation_rows or plan.prompt_length
+    length_key = "max_completion_length" if is_grpo else "max_length"
+    half_length = plan.completion_length // 2
+    changes = {f"`{length_key}: {half_length}`": replace(plan, completion_length=half_length)}
     if plan.shape.adapted and plan.bits == 16:
-        helps["`load_in_4bit: true`"] = replace(least, bits=4)
-    if plan.sharding not in ("zero3", "fsdp2"):
-        helps[f"zero3 with {2 * plan.processes} processes"] = replace(
-            least, sharding="zero3", processes=2 * plan.processes
-        )
-    helping = [
-        f"{what} (about {_gib(estimate_total(with_it))})"
-        for what, with_it in helps.items()
-        if estimate_total(with_it) < 0.95 * estimate_total(least)
-    ]
-    helping += [] if plan.shape.adapted else ["`use_peft: true`"]
-    return f"{start}, and nothing near fits{even}; what helps: {', '.join([*helping, 'a smaller model'])}"
+        changes["`load_in_4bit: true`"] = replace(plan, bits=4)
+    if not plan.shards_weights:
+        processes = 2 * plan.processes
+        sharded = replace(plan, sharding="zero3", processes=processes)
+        changes[f"zero3 with {processes} processes"] = sharded
+    return changes
 
 
-def _format_changes(old: MemoryPlan, new: MemoryPlan) -> str:
-    return " and ".join(
-        f"`{key}: {str(value).lower()}`" for key, value in setting_changes(old, new).items()
-    )
+def _suggest(old: MemoryPlan, new: MemoryPlan) -> Suggestion:
+    """The settings that turn `old` into `new`, as YAML in a sentence."""
+    settings = []
+    for key, value in setting_changes(old, new).items():
+        settings.append(f"`{key}: {str(value).lower()}`")
+    return Suggestion(" and ".join(settings), estimate_total(new))
 
 
-def _gib(size: float) -> str:
+def _format_gib(size: float) -> str:
     return f"{size / 2**30:.3g} GiB"

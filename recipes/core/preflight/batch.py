@@ -1,13 +1,30 @@
-"""Whether a GRPO batch holds whole groups: known before anything is loaded, and before any process is started."""
+"""Checks that a GRPO batch divides into whole groups of completions.
+
+The check needs configuration keys alone, so it runs before anything is loaded or launched.
+"""
 
 from dataclasses import dataclass
 
 from recipes.core.errors import UserError
 
+TOO_FEW_GENERATIONS = (
+    "num_generations is {num_generations}; "
+    "GRPO compares the completions of one question: write 2 or more"
+)
+PARTIAL_STEP = (
+    "generation_batch_size {batch} is not a multiple of "
+    "per_device_train_batch_size x processes = {per_step}"
+)
+PARTIAL_GROUP = (
+    "num_generations {num_generations} does not divide the batch of {batch} completions "
+    "(per_device_train_batch_size {per_device} x processes {processes} x {steps} steps). "
+    "Write num_generations: {nearest}, or a batch that is a multiple of {num_generations}"
+)
+
 
 @dataclass
 class BatchArguments:
-    """TRL's keys that must fit together, with TRL's defaults; checked before anything is loaded."""
+    """TRL's keys that must fit together, with TRL's defaults."""
 
     per_device_train_batch_size: int = 8
     gradient_accumulation_steps: int = 1
@@ -17,25 +34,34 @@ class BatchArguments:
 
 
 def check_batch(args: BatchArguments, processes: int) -> None:
-    """Raises `UserError` with the nearest combinations that work if the batch does not hold whole groups."""
-    per_step = args.per_device_train_batch_size * processes
-    batch = args.generation_batch_size or per_step * (
-        args.steps_per_generation or args.gradient_accumulation_steps
-    )
+    """Raises `UserError`, with the nearest settings that work, unless all groups are whole."""
     if args.num_generations < 2:
-        raise UserError(
-            f"num_generations is {args.num_generations}; GRPO compares completions of one question: write 2 or more"
-        )
+        raise UserError(TOO_FEW_GENERATIONS.format(num_generations=args.num_generations))
+
+    # A generation must fill whole training steps of all processes.
+    per_step = args.per_device_train_batch_size * processes
+    steps = args.steps_per_generation or args.gradient_accumulation_steps
+    batch = args.generation_batch_size or per_step * steps
     if batch % per_step:
-        raise UserError(
-            f"generation_batch_size {batch} is not a multiple of per_device_train_batch_size x processes = {per_step}"
-        )
+        raise UserError(PARTIAL_STEP.format(batch=batch, per_step=per_step))
+
+    # And it must hold every completion of each of its questions.
     if batch % args.num_generations:
-        divisors = [n for n in range(2, batch + 1) if batch % n == 0]
-        near = sorted(divisors, key=lambda n: abs(n - args.num_generations))[:3]
+        nearest = _nearest_divisors(batch, args.num_generations)
         raise UserError(
-            f"num_generations {args.num_generations} does not divide the batch of {batch} completions "
-            f"(per_device_train_batch_size {args.per_device_train_batch_size} x processes {processes} x "
-            f"{batch // per_step} steps). Write num_generations: {' or '.join(map(str, sorted(near)))}, "
-            f"or a batch that is a multiple of {args.num_generations}"
+            PARTIAL_GROUP.format(
+                num_generations=args.num_generations,
+                batch=batch,
+                per_device=args.per_device_train_batch_size,
+                processes=processes,
+                steps=batch // per_step,
+                nearest=" or ".join(str(divisor) for divisor in nearest),
+            )
         )
+
+
+def _nearest_divisors(batch: int, wanted: int) -> list[int]:
+    """The three group sizes nearest to `wanted` that divide `batch`, in ascending order."""
+    divisors = [size for size in range(2, batch + 1) if batch % size == 0]
+    divisors.sort(key=lambda size: abs(size - wanted))
+    return sorted(divisors[:3])

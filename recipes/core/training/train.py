@@ -3,14 +3,14 @@
 import os
 import signal
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from transformers import Trainer
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from recipes.core.config import Config
 from recipes.core.errors import StopRequested, UserError
-from recipes.core.memory.advise import render_advice
+from recipes.core.memory.advise import memory_advice
 from recipes.core.memory.plan import MemoryPlan
 from recipes.core.models.loading import model_config
 from recipes.core.models.verify import (
@@ -115,7 +115,7 @@ def _describe_failure(
 ) -> str | None:
     """The message for a failure that the user can fix; `None` for any other."""
     if is_out_of_memory(error):
-        remedy = _memory_advice(trainer, run.config, longest)
+        remedy = _memory_remedy(trainer, run.config, longest)
         return f"step {trainer.state.global_step}: out of memory: {remedy}"
     if is_disk_full(error, run.folder):
         intact = _latest_intact(run.folder)
@@ -126,17 +126,18 @@ def _describe_failure(
     return None
 
 
-def _memory_advice(trainer: Trainer, config: Config, longest: int) -> str:
+def _memory_remedy(trainer: Trainer, config: Config, longest: int) -> str:
     """Which keys to change so that the run fits into memory."""
     from trl import GRPOConfig, ModelConfig
 
     if not longest:
         return OOM_REMEDY
-    is_grpo = isinstance(trainer.args, GRPOConfig)
+    training_args: Any = trainer.args
+    is_grpo = isinstance(training_args, GRPOConfig)
     plan = MemoryPlan.from_args(
         model_config(trainer),
         config.parse(ModelConfig),
-        trainer.args,
+        training_args,
         prompt_length=longest if is_grpo else 0,
         trace_length=0 if is_grpo else longest,
         generation_key=_generation_key(config),
@@ -145,7 +146,7 @@ def _memory_advice(trainer: Trainer, config: Config, longest: int) -> str:
         return OOM_REMEDY
     # Processes of one machine share its memory, but each has a GPU of its own.
     sharing = 1 if has_accelerator() else int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    return render_advice(plan, free_bytes() // sharing)
+    return memory_advice(plan, free_bytes() // sharing)
 
 
 def _generation_key(config: Config) -> str | None:
