@@ -61,9 +61,11 @@ def launch(arguments: list[str]) -> int:
     """
     request = parse_request(arguments)
     check_files(request)
+    # The batch job calls this launcher again, on each of its nodes.
     if request.slurm:
         return submit_job(request)
 
+    # Print the command first: it is what a dry run is for, and documents a real one.
     planned = build_command(request)
     sys.stdout.write(f"{planned}\n")
     sys.stdout.flush()

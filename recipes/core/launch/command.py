@@ -64,6 +64,7 @@ def format_command(command: list[str], environment: dict[str, str]) -> str:
 
 def build_command(request: LaunchRequest) -> Launch:
     """The command of a stage on this machine. Raises `UserError` if it could not run."""
+    # The accelerate config decides the device; the YAML's keys are checked before anything else.
     gpus = visible_gpus()
     accelerate = request.accelerate or ("single_gpu" if gpus else "cpu")
     check_accelerate_config(accelerate)
@@ -87,7 +88,7 @@ def build_command(request: LaunchRequest) -> Launch:
         used = gpus[: _gpus_of_one_process(request.stage, config)]
         environment["CUDA_VISIBLE_DEVICES"] = ",".join(used)
 
-    # The number of processes must suit the accelerate config and divide the batch.
+    # The number of processes must suit the accelerate config, and the batch must hold whole groups.
     processes = count_processes(request.num_processes, accelerate, len(gpus))
     total = processes * request.nodes
     check_total_processes(accelerate, total)
@@ -96,6 +97,7 @@ def build_command(request: LaunchRequest) -> Launch:
     if request.stage == "grpo":
         check_batch(config.parse(BatchArguments), total)
 
+    # The keys come last, so that they override the YAML.
     command = ["accelerate", "launch", "--quiet"]
     command += ["--config_file", f"accelerate_configs/{accelerate}.yaml"]
     command += ["--num_processes", str(total), *rendezvous_options(request, total)]

@@ -39,6 +39,7 @@ def visible_gpus() -> list[str]:
             "most often because their driver is too old; update the driver or install another "
             "torch (pytorch.org). To use the CPU: CUDA_VISIBLE_DEVICES= ./launch.sh ..."
         )
+    # Keep the user's selection and order of GPUs, and their names (an index or a UUID).
     names = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
     names = [name for name in names if name]
     return names[:count] if names else [str(index) for index in range(count)]
@@ -63,6 +64,7 @@ def check_master(master: str, rank: int) -> tuple[str, str]:
     Raises `UserError` if the name does not resolve or, on the machine of rank 0, if the port is
     already in use.
     """
+    # The name may be known to one machine and not to another.
     host, _, port = master.rpartition(":")
     try:
         resolved = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)
@@ -98,6 +100,7 @@ def gloo_interface(host: str, address: str) -> dict[str, str]:
     if _is_loopback(own_address):
         return {}
 
+    # The interface that has this address; a user's own setting wins.
     for name, addresses in psutil.net_if_addrs().items():
         if own_address in [entry.address for entry in addresses]:
             return {"GLOO_SOCKET_IFNAME": os.environ.get("GLOO_SOCKET_IFNAME", name)}

@@ -45,6 +45,7 @@ def determine_outcome(
         reasons: by rank, the reasons that processes have recorded.
         processes: how many processes were started on this machine.
     """
+    # Success needs both: torch's agent also succeeds if its processes stop early.
     codes = [reason.code for reason in reasons.values()]
     if command_code == 0 and not any(codes):
         return Outcome(0)
@@ -56,6 +57,7 @@ def determine_outcome(
         if failure:
             return failure
 
+    # Stopped from outside: through this launcher, or by a SIGTERM to each of the processes.
     if received and received[0] == signal.SIGINT:
         return Outcome(130)
     all_stopped = len(codes) == processes and set(codes) == {STOPPED}

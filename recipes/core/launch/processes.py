@@ -21,10 +21,13 @@ def count_processes(requested: str, accelerate: str, gpus: int) -> int:
 
 def _count_automatically(accelerate: str, gpus: int) -> int:
     spec = get_spec(accelerate)
+    # On the CPU every core can run a process.
     if spec.device == "cpu":
         return 1 if spec.processes == "one" else os.cpu_count() or 1
+    # has_accelerator also knows accelerators other than CUDA's, such as Apple's.
     if spec.processes == "one" and (gpus or has_accelerator()):
         return 1
+    # Otherwise one process per GPU.
     if not gpus:
         raise UserError(
             f"--accelerate {accelerate}: there is no GPU to count; "
@@ -50,6 +53,7 @@ def check_total_processes(accelerate: str, total: int) -> None:
 
 def rendezvous_options(request: LaunchRequest, total: int) -> list[str]:
     """accelerate's options for this machine's rank and for where the processes meet."""
+    # One machine: nothing to tell but a port.
     if request.nodes == 1:
         if request.node_rank is not None or request.master is not None:
             raise UserError("--node-rank and --master are for several machines; add --nodes")
@@ -66,6 +70,7 @@ def rendezvous_options(request: LaunchRequest, total: int) -> list[str]:
             f"--node-rank is {request.node_rank}; "
             f"{request.nodes} machines have the ranks 0 to {request.nodes - 1}"
         )
+    # From the right: an IPv6 address contains colons, too.
     host, _, port = request.master.rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 65536:
         raise UserError(

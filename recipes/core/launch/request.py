@@ -49,9 +49,11 @@ def parse_request(arguments: list[str]) -> LaunchRequest:
 
 def check_files(request: LaunchRequest) -> None:
     """Raises `UserError` if the stage or its YAML does not exist."""
+    # Every stage has a file of defaults.
     stages = sorted(path.stem for path in (ROOT / "recipes/defaults").glob("*.yaml"))
     if request.stage not in stages:
         raise UserError(f"unknown stage {request.stage!r}; there are: {' '.join(stages)}")
+    # Suggest the recipes that have this stage.
     if not Path(request.config).is_file():
         paths = ROOT.glob(f"recipes/*/{request.stage}.yaml")
         configs = sorted(path.relative_to(ROOT).as_posix() for path in paths)
@@ -66,15 +68,19 @@ def _build_parser() -> argparse.ArgumentParser:
         raise UserError(message)
 
     parser.error = error  # type: ignore[method-assign]
+    # Processes and machines.
     parser.add_argument("--accelerate")
     parser.add_argument("--num-processes", default="auto")
     parser.add_argument("--nodes", type=int, default=1)
     parser.add_argument("--node-rank", type=int)
     parser.add_argument("--master")
+    # Slurm.
     parser.add_argument("--slurm", action="store_true")
     parser.add_argument("--partition")
     parser.add_argument("--time")
+    # vLLM.
     parser.add_argument("--vllm", choices=VLLM_MODES)
     parser.add_argument("--vllm-gpus", type=int, default=1)
+
     parser.add_argument("--dry-run", action="store_true")
     return parser

@@ -38,6 +38,7 @@ def submit_job(request: LaunchRequest) -> int:
 
     Raises `UserError` if the run could not start, or if Slurm is missing or refuses the job.
     """
+    # What is checked for a run on this machine is checked for a job, too.
     config = read_config(request.stage, argv=["--config", request.config, *request.keys])
     output_dir = config.output_dir(config.parse(RunArguments)).absolute()
     processes = processes_per_node(request)
@@ -53,6 +54,8 @@ def submit_job(request: LaunchRequest) -> int:
 
     # A job may wait in the queue for hours, so the stage checks its configuration now.
     check_stage(request)
+
+    # The script is kept in the run's folder.
     output_dir.mkdir(parents=True, exist_ok=True)
     file = output_dir / f"{request.stage}.sbatch"
     file.write_text(script, encoding="utf-8")
@@ -112,12 +115,14 @@ def processes_per_node(request: LaunchRequest) -> int:
 
 def _resource_options(request: LaunchRequest) -> list[str]:
     """sbatch's options for the partition, the time limit, the GPUs and the cores."""
+    # Given by the user.
     options = []
     if request.partition:
         options.append(f"--partition={request.partition}")
     if request.time:
         options.append(f"--time={request.time}")
 
+    # One core per process on the CPU, several beside each GPU.
     processes = processes_per_node(request)
     if get_spec(require_accelerate(request)).device == "cpu":
         return [*options, f"--cpus-per-task={processes}"]
@@ -152,6 +157,7 @@ def _render_node_script(request: LaunchRequest) -> str:
 def _launcher_command(request: LaunchRequest) -> list[str]:
     command = ["./launch.sh", request.stage, request.config]
     command += ["--accelerate", require_accelerate(request)]
+    # Defaults are left out.
     if request.num_processes != "auto":
         command += ["--num-processes", request.num_processes]
     if request.vllm:

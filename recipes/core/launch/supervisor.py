@@ -91,6 +91,7 @@ def _run(launch: Launch, signals: SignalRecorder, folder: Path) -> Outcome:
     failed = trainer.poll() != 0 and not signals.received
     if failed and server and _has_exited(server):
         return Outcome(LOST, describe_exit(server, server_log))
+    # Otherwise the processes' own reasons do.
     reasons = read_exit_reasons(folder)
     return determine_outcome(trainer.returncode, signals.received, reasons, launch.processes)
 
@@ -114,6 +115,7 @@ def _start_server(server: Server, log: Path, signals: SignalRecorder) -> Process
         # Slurm sends SIGTERM to every process, but the trainer needs the server for its last step.
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
 
+    # Its output is long and goes to a file; messages quote the last lines.
     check_ports(server)
     with log.open("wb") as output:
         process = subprocess.Popen(

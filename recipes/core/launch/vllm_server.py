@@ -72,10 +72,12 @@ def check_gpu_split(nodes: int, gpus: int, server_gpus: int) -> None:
 
 def build_server(config: Config, gpus: list[str]) -> Server:
     """The server of a recipe's model on these GPUs."""
+    # One server over all of its GPUs.
     args = config.parse(ServerArguments)
     command = ["trl", "vllm-serve", "--model", str(args.model_name_or_path)]
     command += ["--host", HOST, "--port", str(args.vllm_server_port)]
     command += ["--tensor_parallel_size", str(len(gpus))]
+    # Optional settings.
     if args.model_revision:
         command += ["--revision", args.model_revision]
     if args.vllm_max_model_length:
@@ -134,6 +136,7 @@ def wait_until_healthy(
                 f"(vllm_server_timeout); its last lines:\n{last_lines(log)}"
             )
         time.sleep(0.5)
+    # The server has exited, unless the wait was stopped.
     if not stop():
         raise UserError(describe_exit(process, log))
 
