@@ -1,6 +1,10 @@
-"""Several machines: two network namespaces with a cable between them, and a real Slurm. For root; skipped where that is not so."""
+"""Several machines: two network namespaces joined by a virtual cable, and a real Slurm.
+
+Both need root; the tests are skipped without it.
+"""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -11,12 +15,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from recipes.core.runtime.stopping import LOST
+from recipes.core.runtime.stopping import LOST, STOPPED
 from recipes.core.runtime.watchdog import SILENCE_LIMIT
 from tests.support.commands import ROOT, latest, ok, run
 
 SFT = "recipes/arithmetic/sft.yaml"
 PORT = 29611
+STOPPED_LINE = f"run the same command again to resume ({STOPPED})"
+RESUMED = "resuming from"  # logged by the stage
 
 
 def can_make_networks() -> bool:
@@ -32,23 +38,9 @@ def machines() -> Iterator[tuple[str, str]]:
     names = (f"recipes-a-{os.getpid()}", f"recipes-b-{os.getpid()}")
     for name in names:
         ok(run("ip", "netns", "add", name))
-    ok(
-        run(
-            "ip",
-            "link",
-            "add",
-            "cable",
-            "netns",
-            names[0],
-            "type",
-            "veth",
-            "peer",
-            "name",
-            "cable",
-            "netns",
-            names[1],
-        )
-    )
+    one_end = ("cable", "netns", names[0], "type", "veth")
+    other_end = ("name", "cable", "netns", names[1])
+    ok(run("ip", "link", "add", *one_end, "peer", *other_end))
     for number, name in enumerate(names, start=1):
         ok(run("ip", "-n", name, "addr", "add", f"10.78.0.{number}/24", "dev", "cable"))
         for link in ("lo", "cable"):
@@ -70,76 +62,65 @@ def launcher(machine: str, rank: int, log: Path, *keys: object) -> subprocess.Po
 
 def wait_for(condition, processes: list[subprocess.Popen[bytes]], seconds: float = 150) -> None:
     deadline = time.time() + seconds
-    while (
-        not condition()
-        and time.time() < deadline
-        and all(process.poll() is None for process in processes)
-    ):
+    while not condition() and time.time() < deadline:
+        if any(process.poll() is not None for process in processes):
+            break
         time.sleep(0.05)
     assert condition()
+
+
+def kill_tree(process: subprocess.Popen[bytes]) -> None:
+    for one in [process, *psutil.Process(process.pid).children(recursive=True)]:
+        one.send_signal(signal.SIGKILL)
 
 
 @pytest.mark.xdist_group("network")
 @pytest.mark.skipif(not can_make_networks(), reason="needs root and network namespaces (iproute2)")
 @pytest.mark.parametrize(
-    "victim", [None, 0, *(pytest.param(other, marks=pytest.mark.slow) for other in (1, "cable"))]
+    "victim",
+    [
+        None,
+        0,
+        pytest.param(1, marks=pytest.mark.slow),
+        pytest.param("cable", marks=pytest.mark.slow),
+    ],
 )
 def test_training_runs_across_two_machines_and_ends_on_one_when_the_other_is_lost(
     tmp_path, traces, machines, victim
 ):
-    steps = (
-        "--max_steps",
-        6 if victim is None else 100000,
-        "--save_steps",
-        3,
-        "--save_total_limit",
-        1,
-    )
-    keys = (
-        "--output_dir",
-        tmp_path,
-        "--traces",
-        traces,
-        "--per_device_train_batch_size",
-        8,
-        *steps,
-    )
+    steps = 6 if victim is None else 100000
+    saving = ("--max_steps", steps, "--save_steps", 3, "--save_total_limit", 1)
+    data = ("--traces", traces, "--per_device_train_batch_size", 8)
     logs = [tmp_path / "0.txt", tmp_path / "1.txt"]
-    processes = [
-        launcher(machine, rank, log, *keys)
-        for rank, (machine, log) in enumerate(zip(machines, logs, strict=True))
-    ]
+    processes = []
+    for rank in (0, 1):
+        keys = ("--output_dir", tmp_path, *data, *saving)
+        processes.append(launcher(machines[rank], rank, logs[rank], *keys))
     try:
         if victim is None:
-            assert [process.wait(timeout=200) for process in processes] == [0, 0], logs[
-                0
-            ].read_text()[-3000:]
+            codes = [process.wait(timeout=200) for process in processes]
+            assert codes == [0, 0], logs[0].read_text()[-3000:]
             assert "2 processes, MULTI_CPU, backend gloo: rank 0 on" in logs[0].read_text()
             assert (tmp_path / "student/model.safetensors").exists()
             return
+
+        # Once both train, a machine or the cable between them is lost.
         wait_for(lambda: any((tmp_path / "student").glob("checkpoint-*/sealed.json")), processes)
-        time.sleep(3)  # so that each has heard what the other does
+        time.sleep(3)  # several heartbeats, so that each knows the other's activity
         started = time.time()
         if victim == "cable":
             ok(run("ip", "-n", machines[0], "link", "set", "cable", "down"))
-            left = [0, 1]
+            survivors = [0, 1]
         else:
-            for one in [
-                processes[victim],
-                *psutil.Process(processes[victim].pid).children(recursive=True),
-            ]:
-                one.send_signal(signal.SIGKILL)
-            left = [1 - victim]
-        for rank in left:
-            assert processes[rank].wait(timeout=SILENCE_LIMIT + 60) == LOST, logs[rank].read_text()[
-                -3000:
-            ]
-            said = logs[rank].read_text()
-            messages = (
-                f"rank {1 - rank} (step ",
-                "the machine of rank 0 (10.78.0.1) has not answered",
-            )
-            assert "error: " in said and any(message in said for message in messages), said[-3000:]
+            kill_tree(processes[victim])
+            survivors = [1 - victim]
+
+        # The launchers that are left end, and name the rank or the machine that is gone.
+        for rank in survivors:
+            code = processes[rank].wait(timeout=SILENCE_LIMIT + 60)
+            log = logs[rank].read_text()
+            assert code == LOST and "error: " in log, log[-3000:]
+            assert f"rank {1 - rank} (step " in log or "rank 0 (10.78.0.1)" in log, log[-3000:]
         assert time.time() - started < SILENCE_LIMIT + 60
     finally:
         for process in processes:
@@ -148,34 +129,31 @@ def test_training_runs_across_two_machines_and_ends_on_one_when_the_other_is_los
 
 
 class Slurm:
-    """A real Slurm, and the jobs of a run that trains in `folder`."""
+    """A real Slurm, and the jobs of a run that writes to `folder`."""
 
     def __init__(self, variables: dict[str, str], folder: Path, traces: Path) -> None:
-        self.variables, self.folder, self.traces = variables, folder, traces
+        self.variables = variables
+        self.folder = folder
+        self.traces = traces
 
     def run(self, *command: object) -> str:
         return ok(run(*command, **self.variables)).stdout.strip()
 
-    def submit(self, steps: int, *words: object) -> str:
-        """The number of a job that trains so many steps; `words`: options of launch.sh."""
-        keys = (
-            "--output_dir",
-            self.folder,
-            "--traces",
-            self.traces,
-            "--per_device_train_batch_size",
-            8,
-            "--max_steps",
-            steps,
-        )
-        return self.run(
-            "bash", "launch.sh", "sft", SFT, "--slurm", "--num-processes", 1, *words, *keys
-        ).split()[-1]
+    def submit(self, steps: int, *options: object) -> str:
+        """Submits a job that trains this many steps, with these options of launch.sh.
+
+        Returns the job's number.
+        """
+        command = ("bash", "launch.sh", "sft", SFT, "--slurm", "--num-processes", 1, *options)
+        data = ("--traces", self.traces, "--per_device_train_batch_size", 8)
+        output = self.run(*command, "--output_dir", self.folder, *data, "--max_steps", steps)
+        return output.split()[-1]
 
     def state(self, job: str) -> str:
         """The state of a job; "" once Slurm has forgotten it."""
-        said = run("scontrol", "show", "job", job, **self.variables).stdout
-        return said.split("JobState=")[1].split()[0] if "JobState=" in said else ""
+        description = run("scontrol", "show", "job", job, **self.variables).stdout
+        found = re.search(r"JobState=(\S+)", description)
+        return found[1] if found else ""
 
     def log(self, job: str) -> str:
         file = self.folder / f"slurm-{job}.txt"
@@ -190,8 +168,8 @@ class Slurm:
     def wait_for_state(self, job: str, state: str, seconds: float = 150) -> None:
         self.wait_until(job, lambda: self.state(job) == state, seconds)
 
-    def wait_for_words(self, job: str, words: str, count: int = 1) -> None:
-        self.wait_until(job, lambda: self.log(job).count(words) >= count)
+    def wait_for_log(self, job: str, text: str, count: int = 1) -> None:
+        self.wait_until(job, lambda: self.log(job).count(text) >= count)
 
     def saved(self) -> int:
         return latest(self.folder / "student")
@@ -214,68 +192,60 @@ WITH_SLURM = pytest.mark.skipif(
 
 @pytest.mark.slurm
 @WITH_SLURM
-def test_slurm_trains_and_cancelled_requeued_or_pre_empted_a_job_saves_and_goes_on(slurm):
+def test_a_slurm_job_that_is_cancelled_requeued_or_preempted_saves_and_resumes(slurm):
     job = slurm.submit(2, "--accelerate", "cpu")
     slurm.wait_for_state(job, "COMPLETED")
     assert (slurm.folder / "student/model.safetensors").exists() and "sft: read" in slurm.log(job)
 
     job = slurm.submit(100000, "--accelerate", "cpu")
-    slurm.wait_for_words(job, "eval loss")  # the first epoch is over
+    slurm.wait_for_log(job, "eval loss")  # the first epoch is over
     slurm.run("scancel", job)
     slurm.wait_for_state(job, "CANCELLED")
-    slurm.wait_for_words(job, "the same command goes on")
-    assert "going on from" in slurm.log(job)  # from the job before
+    slurm.wait_for_log(job, STOPPED_LINE)
+    assert RESUMED in slurm.log(job)  # from the job before
     saved = slurm.saved()
     assert saved > 2
 
-    job = slurm.submit(
-        100000, "--accelerate", "cpu"
-    )  # goes on, is told that its time is up, saves, and queues itself again
-    slurm.wait_for_words(job, f"going on from {slurm.folder}/student/checkpoint-{saved}")
+    # The next job resumes. Near its time limit Slurm sends SIGTERM: it saves and is requeued.
+    job = slurm.submit(100000, "--accelerate", "cpu")
+    slurm.wait_for_log(job, f"{RESUMED} {slurm.folder}/student/checkpoint-{saved}")
     time.sleep(3)
-    slurm.run("scancel", "--signal=TERM", job)  # what `#SBATCH --signal` does
+    slurm.run("scancel", "--signal=TERM", job)  # as `#SBATCH --signal` does
     slurm.wait_for_state(job, "PENDING")
     slurm.wait_for_state(job, "RUNNING")
-    slurm.wait_for_words(job, "going on from", 2)
+    slurm.wait_for_log(job, RESUMED, 2)
     time.sleep(3)
-    urgent = slurm.run(
-        "sbatch",
-        "--parsable",
-        "--partition=urgent",
-        "--exclusive",
-        "--output=/dev/null",
-        "--wrap=sleep 1",
-    )
-    slurm.wait_for_state(
-        job, "PENDING"
-    )  # pre-empted: Slurm itself sends SIGTERM, and queues the job again
-    assert slurm.log(job).count("the same command goes on") >= 3, slurm.log(job)[-3000:]
+
+    # An urgent job preempts it: Slurm sends SIGTERM and requeues it.
+    in_its_place = ("--partition=urgent", "--exclusive", "--output=/dev/null", "--wrap=sleep 1")
+    urgent = slurm.run("sbatch", "--parsable", *in_its_place)
+    slurm.wait_for_state(job, "PENDING")
+    assert slurm.log(job).count(STOPPED_LINE) >= 2, slurm.log(job)[-3000:]
     slurm.wait_for_state(urgent, "COMPLETED")
     slurm.wait_for_state(job, "RUNNING")
-    slurm.wait_for_words(job, "going on from", 3)
+    slurm.wait_for_log(job, RESUMED, 3)
     slurm.run("scancel", job)
     slurm.wait_for_state(job, "CANCELLED")
 
 
 @pytest.mark.slurm
 @WITH_SLURM
-def test_slurm_starts_a_launcher_on_each_of_two_nodes_that_end_and_go_on_together(slurm):
-    words = ("--accelerate", "cpu_ddp", "--nodes", 2, "--partition", "both")
-    job = slurm.submit(100000, *words)
-    slurm.wait_for_words(job, "eval loss")
+def test_slurm_starts_a_launcher_on_each_of_two_nodes_that_stop_and_resume_together(slurm):
+    options = ("--accelerate", "cpu_ddp", "--nodes", 2, "--partition", "both")
+    job = slurm.submit(100000, *options)
+    slurm.wait_for_log(job, "eval loss")
     assert "2 processes, MULTI_CPU, backend gloo: rank 0 on" in slurm.log(job)
     slurm.run("scancel", "--signal=TERM", job)  # to every process of both nodes
     slurm.wait_for_state(job, "PENDING")
     saved = slurm.saved()
     assert saved > 0 and f"checkpoint-{saved} is saved" in slurm.log(job)
     slurm.wait_for_state(job, "RUNNING")
-    slurm.wait_for_words(job, f"going on from {slurm.folder}/student/checkpoint-{saved}")
+    slurm.wait_for_log(job, f"{RESUMED} {slurm.folder}/student/checkpoint-{saved}")
     time.sleep(5)
-    nodes = [
-        int(line.split()[0])
-        for line in slurm.run("scontrol", "listpids", f"{job}.0", "node2").splitlines()[1:]
-    ]
-    for process in nodes:  # node2 is lost
-        os.kill(process, signal.SIGKILL)
+
+    # node2 is lost: the launcher of node1 names its rank.
+    processes = slurm.run("scontrol", "listpids", f"{job}.0", "node2").splitlines()
+    for line in processes[1:]:  # the first line is the table's head
+        os.kill(int(line.split()[0]), signal.SIGKILL)
     slurm.wait_for_state(job, "FAILED", SILENCE_LIMIT + 120)
-    assert "rank 1" in slurm.log(job).rsplit("going on from", 1)[1]
+    assert "rank 1" in slurm.log(job).rsplit(RESUMED, 1)[1]

@@ -72,7 +72,7 @@ def test_a_damaged_newest_checkpoint_is_said_and_the_one_before_it_is_taken(tmp_
         assert find_resume_checkpoint(tmp_path, {}, None) == str(good)
     assert (
         f"{newest} {message.split(' .')[0]}" in caplog.text
-        and f"going on from {good}" in caplog.text
+        and f"resuming from {good}" in caplog.text
     )
     assert not newest.exists()
 

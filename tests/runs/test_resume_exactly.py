@@ -89,7 +89,7 @@ def test_a_run_that_goes_on_ends_as_if_it_had_never_stopped(tmp_path, traces, na
             shutil.rmtree(path)
     next(left.glob("*.safetensors")).unlink()
     done = ok(run(*words))
-    assert f"going on from {left}/checkpoint-{step};" in done.stderr
+    assert f"resuming from {left}/checkpoint-{step};" in done.stderr
     assert largest_difference(whole, weights(left)) == 0.0
     assert read_jsonl(tmp_path / "rollouts/train.jsonl") == rollouts
 
@@ -122,9 +122,9 @@ def test_kill_9_at_ten_random_moments_ends_in_the_same_weights(tmp_path, traces,
         assert process.poll() is None, process.communicate()[1][-3000:]
         for one in [process, *psutil.Process(process.pid).children(recursive=True)]:
             one.send_signal(signal.SIGKILL)
-        went_on += "going on from" in process.communicate()[1]
+        went_on += "resuming from" in process.communicate()[1]
     done = ok(run(*words))
-    assert "going on from" in done.stderr and went_on >= 8
+    assert "resuming from" in done.stderr and went_on >= 8
     assert (
         largest_difference(weights(tmp_path / "whole" / left), weights(tmp_path / "killed" / left))
         == 0.0

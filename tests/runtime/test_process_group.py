@@ -110,7 +110,7 @@ def test_two_processes_train_save_go_on_and_leave_a_model_that_loads(
     shutil.rmtree(left / "checkpoint-3")
     next(left.glob("*.safetensors")).unlink()
     done = launch(stage, accelerate, 2, tmp_path, traces, *keys)
-    assert "going on from" in done.stderr and "checkpoint-2" in done.stderr
+    assert "resuming from" in done.stderr and "checkpoint-2" in done.stderr
     # DeepSpeed's AdamW for CPUs multiplies its betas step by step, and takes powers of them when it goes on: the last bit differs.
     assert largest_difference(whole, weights(left)) <= (
         1e-7 if accelerate == "zero3_offload" else 0.0

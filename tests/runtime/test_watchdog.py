@@ -120,7 +120,7 @@ def test_sigterm_saves_the_step_under_way_and_exits_with_its_own_code(tmp_path):
     assert json.loads((tmp_path / "policy/manifest.json").read_text())["status"] == "stopped"
     step = int(checkpoint.name.partition("-")[2])
     done = ok(stage("grpo", GRPO, *keys, "--max_steps", step + 1))
-    assert f"going on from {checkpoint}" in done.stderr
+    assert f"resuming from {checkpoint}" in done.stderr
     assert {row["step"] for row in read_jsonl(tmp_path / "rollouts/train.jsonl")} == set(
         range(step + 1)
     )

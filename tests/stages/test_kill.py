@@ -68,7 +68,7 @@ def test_grpo_killed_in_the_middle_loses_nothing_before_its_last_checkpoint(tmp_
     )
     before = read_jsonl(tmp_path / "rollouts/train.jsonl")
     done = ok(stage("grpo", GRPO, *keys))
-    assert "going on from" in done.stderr
+    assert "resuming from" in done.stderr
     after = read_jsonl(tmp_path / "rollouts/train.jsonl")
     assert [row["step"] for row in after] == [step for step in range(12) for _ in range(32)]
     assert after[: 4 * 32] == before[: 4 * 32]

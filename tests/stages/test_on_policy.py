@@ -59,7 +59,7 @@ def test_the_student_learns_from_its_own_answers_and_goes_on_from_its_checkpoint
 
     with caplog.at_level("INFO"):
         distil(load(SFTArguments, ["--config", SFT, *keys, "--max_steps", "3"]), 0.0)
-    assert "going on from" in caplog.text and "checkpoint-2" in caplog.text
+    assert "resuming from" in caplog.text and "checkpoint-2" in caplog.text
     assert json.loads((tmp_path / "student/manifest.json").read_text())["steps"] == 3
     with pytest.raises(UserError, match=r"holds a run with another beta \(beta was 1.0, is 0.5\)"):
         distil(load(SFTArguments, ["--config", SFT, *keys, "--beta", "0.5"]), 0.0)

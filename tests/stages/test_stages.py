@@ -241,7 +241,7 @@ def test_a_second_generate_does_only_what_is_missing(story):
 @STORY
 def test_a_second_grpo_goes_on_from_the_checkpoint(story):
     done = ok(stage("grpo", GRPO, "--output_dir", story, "--max_steps", 3, *BATCH))
-    assert "going on from" in done.stderr and "checkpoint-2" in done.stderr
+    assert "resuming from" in done.stderr and "checkpoint-2" in done.stderr
     assert [row["step"] for row in read_jsonl(story / "rollouts/train.jsonl")][::32] == [0, 1, 2]
     changed = stage(
         "grpo",

@@ -1,4 +1,4 @@
-"""`python -m recipes.core.launch`: what ./launch.sh runs."""
+"""`python -m recipes.core.launch`, which ./launch.sh runs."""
 
 from recipes.core.launch.cli import main
 

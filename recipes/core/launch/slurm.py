@@ -1,8 +1,12 @@
-"""`./launch.sh STAGE CONFIG --slurm`: a batch script that starts one launcher per node, and its submission."""
+"""`./launch.sh STAGE CONFIG --slurm`: renders a batch script and submits it.
 
-import argparse
+The script is the template job.sbatch, which starts one launcher per node. With several nodes each
+launcher runs inside node.sh.
+"""
+
 import shlex
 import shutil
+import string
 import subprocess
 import sys
 from pathlib import Path
@@ -10,124 +14,158 @@ from pathlib import Path
 from recipes.core.config.config import read_config
 from recipes.core.config.yaml_files import recipe_name
 from recipes.core.errors import UserError
-from recipes.core.launch.host import CPU_CONFIGS, SINGLE_PROCESS_CONFIGS
+from recipes.core.launch.accelerate_configs import get_spec
+from recipes.core.launch.request import LaunchRequest
 from recipes.core.paths import ROOT
 from recipes.core.preflight.batch import BatchArguments, check_batch
 from recipes.core.runtime.stopping import STOPPED
 from recipes.core.runtime.watchdog import SILENCE_LIMIT
 
-# Slurm sends SIGTERM this long before the time limit: time for the step under way, and to save.
-_WARNING_SECONDS = 300
-CPUS_PER_GPU = 4  # for the process, and for what judges its answers
-
-_SCRIPT = """\
-#!/bin/bash
-#SBATCH --job-name={name}
-#SBATCH --nodes={nodes}
-#SBATCH --ntasks-per-node=1
-{more}#SBATCH --requeue
-#SBATCH --open-mode=append
-#SBATCH --signal=TERM@{warning}
-#SBATCH --output={folder}/slurm-%j.txt
-# One launcher per node. Pre-empted or at its time limit, the run saves and exits with 75; the job is then queued again and goes on.
-set -uo pipefail
-cd {root}
-master=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1):$((20000 + SLURM_JOB_ID % 10000))
-export master
-srun --kill-on-bad-exit=0 --wait=0 --cpus-per-task="${{SLURM_CPUS_PER_TASK:-1}}" bash -c {launcher}
-code=$?
-# A job that was cancelled is not RUNNING any more, and stays cancelled.
-if [[ $code == 75 && $(scontrol show job "$SLURM_JOB_ID") == *JobState=RUNNING* ]]; then
-  scontrol requeue "$SLURM_JOB_ID"
-fi
-exit $code
-"""
-
-# A launcher that failed before the others met it would be waited for; one that was stopped leaves them the time to save. The
-# shell between Slurm and the launcher must not end before it at SIGTERM.
-_BEGINNING = "trap : TERM\n"
-_ENDING = f"""
-code=$?
-[[ $code == 0 || $code == {STOPPED} ]] || {{ sleep {SILENCE_LIMIT + 30:.0f}; scancel "$SLURM_JOB_ID.$SLURM_STEP_ID"; }}
-exit $code"""
+# Slurm sends SIGTERM this long before the time limit: enough to finish a step and save.
+WARNING_SECONDS = 300
+CPUS_PER_GPU = 4  # for the training process and the workers that score its completions
 
 
-def render_script(
-    stage: str, config: str, options: argparse.Namespace, keys: list[str], folder: Path
-) -> str:
-    """The batch script."""
-    more = [
-        f"--{name}={value}" for name in ("partition", "time") if (value := getattr(options, name))
-    ]
-    count = processes_per_node(options)
-    if options.accelerate in CPU_CONFIGS:
-        more.append(f"--cpus-per-task={count}")
-    else:
-        count += options.vllm_gpus if options.vllm == "server" else 0
-        more += [f"--gpus-per-node={count}", f"--cpus-per-task={CPUS_PER_GPU * count}"]
-    launcher = ["./launch.sh", stage, config]
-    for name in ("accelerate", "num_processes", "vllm", "vllm_gpus"):
-        if (value := getattr(options, name)) not in (None, "auto", 1):  # the defaults
-            launcher += [f"--{name.replace('_', '-')}", str(value)]
-    beginning, places, ending = "", "", ""
-    if options.nodes > 1:
-        places = ' --nodes "$SLURM_NNODES" --node-rank "$SLURM_NODEID" --master "$master"'
-        beginning, ending = _BEGINNING, _ENDING
-    return _SCRIPT.format(
-        name=f"{recipe_name(config)}-{stage}",
-        nodes=options.nodes,
-        more="".join(f"#SBATCH {line}\n" for line in more),
-        warning=_WARNING_SECONDS,
-        folder=folder,
-        root=shlex.quote(str(ROOT)),
-        launcher=shlex.quote(
-            beginning
-            + shlex.join(launcher)
-            + places
-            + (f" -- {shlex.join(keys)}" if keys else "")
-            + ending
-        ),
-    )
+class ShellTemplate(string.Template):
+    """A shell script with placeholders `~{name}`, which leave `$` to the shell."""
+
+    delimiter = "~"
 
 
-def processes_per_node(options: argparse.Namespace) -> int:
-    """On each node. Raises `UserError` if that is left to be found out there: a job gets what it asked for before."""
-    if options.accelerate is None:
-        raise UserError(
-            "--slurm: write --accelerate, too: a job has the GPUs that it asks for, if any"
-        )
-    if options.num_processes.isdigit():
-        return int(options.num_processes)
-    if options.accelerate in SINGLE_PROCESS_CONFIGS:
-        return 1
-    raise UserError(
-        f"--slurm: write --num-processes, too: how many each node has with --accelerate {options.accelerate}"
-    )
+def submit_job(request: LaunchRequest) -> int:
+    """Prints the batch script and, without --dry-run, writes and submits it.
 
+    Raises `UserError` if the run could not start, or if Slurm is missing or refuses the job.
+    """
+    # What is checked for a run on this machine is checked for a job, too.
+    config = read_config(request.stage, argv=["--config", request.config, *request.keys])
+    output_dir = config.run_dir.absolute()
+    processes = processes_per_node(request)
+    if request.stage == "grpo":
+        check_batch(config.parse(BatchArguments), processes * request.nodes)
 
-def submit_job(stage: str, config: str, options: argparse.Namespace, keys: list[str]) -> int:
-    """Prints the script; without --dry-run also writes and submits it. Raises `UserError` if Slurm is not there or refuses."""
-    values = read_config(stage, argv=["--config", config, *keys])
-    folder = values.run_dir.absolute()
-    count = processes_per_node(options)
-    if stage == "grpo":
-        check_batch(values.parse(BatchArguments), count * options.nodes)
-    text = render_script(stage, config, options, keys, folder)
-    sys.stdout.write(text)
-    if options.dry_run:
+    script = render_job(request, output_dir)
+    sys.stdout.write(script)
+    if request.dry_run:
         return 0
     if shutil.which("sbatch") is None:
         raise UserError("--slurm: there is no `sbatch` on this machine")
-    # A job may wait for hours: what the stage itself can know to be wrong is known before.
-    check = [sys.executable, f"recipes/{stage}.py", "--config", config, *keys, "--print-config"]
-    checked = subprocess.run(check, cwd=ROOT, capture_output=True, text=True)
+
+    # A job may wait in the queue for hours, so the stage checks its configuration now.
+    check_stage(request)
+
+    # The script is kept in the run's folder.
+    output_dir.mkdir(parents=True, exist_ok=True)
+    file = output_dir / f"{request.stage}.sbatch"
+    file.write_text(script, encoding="utf-8")
+    submitted = subprocess.run(["sbatch", str(file)], capture_output=True, text=True)
+    if submitted.returncode:
+        raise UserError(f"sbatch {file}: {' '.join(submitted.stderr.split())}")
+    sys.stdout.write(submitted.stdout)
+    return 0
+
+
+def check_stage(request: LaunchRequest) -> None:
+    """Runs the stage's own checks. Raises `UserError` with its message if one fails."""
+    script = [sys.executable, f"recipes/{request.stage}.py", "--config", request.config]
+    command = [*script, *request.keys, "--print-config"]
+    checked = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if checked.returncode:
         raise UserError(checked.stderr.strip().removeprefix("error: "))
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{stage}.sbatch"
-    file.write_text(text, encoding="utf-8")
-    done = subprocess.run(["sbatch", str(file)], capture_output=True, text=True)
-    if done.returncode:
-        raise UserError(f"sbatch {file}: {' '.join(done.stderr.split())}")
-    sys.stdout.write(done.stdout)
-    return 0
+
+
+def render_job(request: LaunchRequest, output_dir: Path) -> str:
+    """The batch script of a run."""
+    return _render(
+        "job.sbatch",
+        job_name=f"{recipe_name(request.config)}-{request.stage}",
+        nodes=request.nodes,
+        resources="\n".join(f"#SBATCH {option}" for option in _resource_options(request)),
+        warning_seconds=WARNING_SECONDS,
+        output_dir=output_dir,
+        stopped=STOPPED,
+        repository=shlex.quote(str(ROOT)),
+        node_script=shlex.quote(_render_node_script(request)),
+    )
+
+
+def require_accelerate(request: LaunchRequest) -> str:
+    """The value of --accelerate; raises `UserError` without it."""
+    if request.accelerate is None:
+        raise UserError("--slurm: add --accelerate: a job has only the GPUs that it requests")
+    return request.accelerate
+
+
+def processes_per_node(request: LaunchRequest) -> int:
+    """The number of processes on each node.
+
+    Raises `UserError` if it depends on the node: a job requests its GPUs before it has one.
+    """
+    accelerate = require_accelerate(request)
+    if request.num_processes.isdigit():
+        return int(request.num_processes)
+    if get_spec(accelerate).processes == "one":
+        return 1
+    raise UserError(
+        "--slurm: add --num-processes, the number of processes on each node with "
+        f"--accelerate {accelerate}"
+    )
+
+
+def _resource_options(request: LaunchRequest) -> list[str]:
+    """sbatch's options for the partition, the time limit, the GPUs and the cores."""
+    # Given by the user.
+    options = []
+    if request.partition:
+        options.append(f"--partition={request.partition}")
+    if request.time:
+        options.append(f"--time={request.time}")
+
+    # One core per process on the CPU, several beside each GPU.
+    processes = processes_per_node(request)
+    if get_spec(require_accelerate(request)).device == "cpu":
+        return [*options, f"--cpus-per-task={processes}"]
+    gpus = processes
+    if request.vllm == "server":
+        gpus += request.vllm_gpus
+    return [*options, f"--gpus-per-node={gpus}", f"--cpus-per-task={CPUS_PER_GPU * gpus}"]
+
+
+def _render_node_script(request: LaunchRequest) -> str:
+    """What each node runs: the launcher, wrapped in node.sh if it has to find other nodes.
+
+    node.sh keeps the shell between Slurm and the launcher alive after SIGTERM, until the launcher
+    has saved. It also cancels the step if a launcher fails, since one that fails before the others
+    have met it would be waited for; but first the others get the time to notice and report it.
+    """
+    launcher = shlex.join(_launcher_command(request))
+    keys = f" -- {shlex.join(request.keys)}" if request.keys else ""
+    if request.nodes == 1:
+        return launcher + keys
+    # Unquoted: the shell of each node expands Slurm's variables.
+    rendezvous = ' --nodes "$SLURM_NNODES" --node-rank "$SLURM_NODEID" --master "$master"'
+    script = _render(
+        "node.sh",
+        command=launcher + rendezvous + keys,
+        stopped=STOPPED,
+        seconds_to_report=f"{SILENCE_LIMIT + 30:.0f}",
+    )
+    return script.removesuffix("\n")
+
+
+def _launcher_command(request: LaunchRequest) -> list[str]:
+    command = ["./launch.sh", request.stage, request.config]
+    command += ["--accelerate", require_accelerate(request)]
+    # Defaults are left out.
+    if request.num_processes != "auto":
+        command += ["--num-processes", request.num_processes]
+    if request.vllm:
+        command += ["--vllm", request.vllm]
+    if request.vllm_gpus != 1:
+        command += ["--vllm-gpus", str(request.vllm_gpus)]
+    return command
+
+
+def _render(template: str, **values: object) -> str:
+    text = Path(__file__).with_name(template).read_text(encoding="utf-8")
+    return ShellTemplate(text).substitute(values)

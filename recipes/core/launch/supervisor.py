@@ -1,7 +1,7 @@
-"""Starts accelerate, and a vLLM server where one is asked for; forwards signals; leaves nothing running."""
+"""Runs accelerate, and a vLLM server beside it; forwards signals; leaves no process behind."""
 
 import contextlib
-import json
+import math
 import os
 import signal
 import subprocess
@@ -13,6 +13,8 @@ from types import FrameType
 
 import psutil
 
+from recipes.core.launch.command import Launch
+from recipes.core.launch.outcome import Outcome, determine_outcome, read_exit_reasons
 from recipes.core.launch.vllm_server import Server, check_ports, describe_exit, wait_until_healthy
 from recipes.core.paths import ROOT
 from recipes.core.runtime.stopping import (
@@ -24,119 +26,160 @@ from recipes.core.runtime.stopping import (
     set_process_option,
 )
 
-_SECONDS_AFTER_ERROR = 20.0  # seconds that the other processes have after one has failed
+Process = subprocess.Popen[bytes]
+
+_SECONDS_AFTER_ERROR = 20.0  # for the other processes to end by themselves once one has failed
+_POLL_SECONDS = 0.1
 
 
-class _Signals:
-    """The signals that this process was sent; SIGTERM and its like ask to save, SIGINT to stop."""
+class SignalRecorder:
+    """Records the signals that ask the launcher to stop, instead of dying of them.
+
+    SIGHUP counts as SIGTERM (save, then stop); SIGINT means stop without saving.
+    """
 
     def __init__(self) -> None:
-        self.sent: list[int] = []
-        for kind in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            if signal.getsignal(kind) != signal.SIG_IGN:  # as under nohup
-                signal.signal(kind, self._note)
+        self.received: list[int] = []
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            # An ignored signal stays ignored, such as SIGHUP under nohup.
+            if signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, self._record)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self.sent.append(signal.SIGINT if number == signal.SIGINT else signal.SIGTERM)
+    def _record(self, number: int, frame: FrameType | None) -> None:
+        self.received.append(signal.SIGINT if number == signal.SIGINT else signal.SIGTERM)
 
 
-def supervise(
-    command: list[str], environment: dict[str, str], server: Server | None, processes: int
-) -> int:
-    """Runs `command`, which starts so many processes here, to its end; returns the launcher's exit code. A second signal ends it
-    at once. Raises `UserError` if the server does not come up."""
-    signals = _Signals()
-    set_process_option(
-        PR_SET_CHILD_SUBREAPER, 1
-    )  # what its parent leaves behind comes to this process, which ends it
-    with tempfile.TemporaryDirectory(prefix="launch-") as name:
-        folder = Path(name)
-        served, log = None, folder / "vllm.txt"
+def supervise(launch: Launch) -> int:
+    """Runs a launch until all of its processes have ended; returns the launcher's exit code.
+
+    The first signal is forwarded and leaves time to save; a second one ends everything at once.
+    Raises `UserError` if the vLLM server does not start.
+    """
+    signals = SignalRecorder()
+    # Orphans below this process become its children, so that it can find and end them.
+    set_process_option(PR_SET_CHILD_SUBREAPER, 1)
+    with tempfile.TemporaryDirectory(prefix="launch-") as folder:
         try:
-            if server:
-                check_ports(server)
-                with log.open("wb") as output:
-                    # Slurm sends SIGTERM to all: the trainer's last step needs the server, which is ended after it.
-                    served = _start(server.command, server.environment, output.fileno(), deaf=True)
-                wait_until_healthy(served, server, log, lambda: bool(signals.sent))
-                if signals.sent:
-                    return exit_code(None, signals.sent, {}, processes)
-            # torch's agent gives its processes 30 seconds after SIGTERM, which saving may take longer than.
-            more = {
-                "LAUNCH_FOLDER": name,
-                "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(round(GRACE_SECONDS)),
-            }
-            trainer = _start(command, environment | more, None)
-            _wait(trainer, served, signals, folder)
-            if served and served.poll() is not None and trainer.poll() != 0 and not signals.sent:
-                _log(describe_exit(served, log))
-                return LOST
-            return exit_code(
-                trainer.returncode, signals.sent, _read_exit_reasons(folder), processes
-            )
+            outcome = _run(launch, signals, Path(folder))
+            if outcome.message:
+                sys.stderr.write(f"launch.sh: {outcome.message}\n")
         finally:
-            _end_all()
+            _end_all_children()
+    return outcome.code
 
 
-def _start(
-    command: list[str], environment: dict[str, str], output: int | None, deaf: bool = False
-) -> "subprocess.Popen[bytes]":
-    def prepare() -> None:
-        end_with_parent(signal.SIGKILL if deaf else signal.SIGTERM)
-        if deaf:
-            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+def _run(launch: Launch, signals: SignalRecorder, folder: Path) -> Outcome:
+    """Starts the server and the trainer, waits for them, and finds out how they ended."""
+    # The trainer is started once the server answers.
+    server = None
+    server_log = folder / "vllm.txt"
+    if launch.server:
+        server = _start_server(launch.server, server_log, signals)
+        if signals.received:
+            return determine_outcome(None, signals.received, {}, launch.processes)
 
-    # In a session of its own: Ctrl-C comes to this process alone, which passes it on once.
+    environment = launch.environment | {
+        # Where each process records why it ends: accelerate's exit code does not tell.
+        "LAUNCH_FOLDER": str(folder),
+        # After SIGTERM torch's agent kills its processes in 30 seconds; saving may take longer.
+        "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(round(GRACE_SECONDS)),
+    }
+    trainer = _start(launch.command, environment)
+    _wait(trainer, server, signals, folder)
+
+    # A server that died explains why the trainer failed.
+    failed = trainer.poll() != 0 and not signals.received
+    if failed and server and _has_exited(server):
+        return Outcome(LOST, describe_exit(server, server_log))
+    # Otherwise the processes' own reasons do.
+    reasons = read_exit_reasons(folder)
+    return determine_outcome(trainer.returncode, signals.received, reasons, launch.processes)
+
+
+def _start(command: list[str], environment: dict[str, str]) -> Process:
     return subprocess.Popen(
         command,
         cwd=ROOT,
         env=os.environ | environment,
-        stdout=output,
-        stderr=subprocess.STDOUT if output else None,
+        # A session of its own: Ctrl-C reaches only the launcher, which forwards it once.
         start_new_session=True,
-        preexec_fn=prepare,
+        preexec_fn=end_with_parent,
     )
 
 
-def _wait(
-    trainer: "subprocess.Popen[bytes]",
-    served: "subprocess.Popen[bytes] | None",
-    signals: _Signals,
-    folder: Path,
-) -> None:
-    """Until the trainer and its processes have ended, by themselves or because they were told to."""
-    passed_on, deadline = 0, float("inf")
-    while trainer.poll() is None or _has_running_children(served):
-        if (
-            trainer.poll() is not None
-        ):  # accelerate was sent a signal, or killed: what it started may be saving
-            deadline = min(deadline, time.monotonic() + GRACE_SECONDS)
-        if passed_on < len(signals.sent):
-            if passed_on:
-                return
-            passed_on, deadline = 1, time.monotonic() + GRACE_SECONDS
-            _pass_on(trainer, signals.sent[0])
-        failed = any(
-            said["code"] not in (0, STOPPED) for said in _read_exit_reasons(folder).values()
+def _start_server(server: Server, log: Path, signals: SignalRecorder) -> Process:
+    """Starts the vLLM server and waits until it answers, or until a signal arrives."""
+
+    def prepare() -> None:
+        end_with_parent(signal.SIGKILL)
+        # Slurm sends SIGTERM to every process, but the trainer needs the server for its last step.
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+
+    # Its output is long and goes to a file; messages quote the last lines.
+    check_ports(server)
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            server.command,
+            cwd=ROOT,
+            env=os.environ | server.environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=prepare,
         )
-        if failed or (served and served.poll() is not None):
+    wait_until_healthy(process, server, log, lambda: bool(signals.received))
+    return process
+
+
+def _wait(trainer: Process, server: Process | None, signals: SignalRecorder, folder: Path) -> None:
+    """Waits until everything but the server has ended, or its time is up."""
+    forwarded = False
+    deadline = math.inf
+    while not _has_exited(trainer) or _has_running_children(server):
+        # If accelerate itself was signalled or killed, its processes may still be saving.
+        if _has_exited(trainer):
+            deadline = min(deadline, time.monotonic() + GRACE_SECONDS)
+
+        # The first signal gives the processes time to save, the second one none.
+        if forwarded and len(signals.received) > 1:
+            return
+        if signals.received and not forwarded:
+            forwarded = True
+            deadline = time.monotonic() + GRACE_SECONDS
+            _forward_signal(trainer, signals.received[0])
+
+        # If a process or the server has failed, the others soon notice by themselves.
+        codes = [reason.code for reason in read_exit_reasons(folder).values()]
+        process_failed = any(code not in (0, STOPPED) for code in codes)
+        server_died = server is not None and _has_exited(server)
+        if process_failed or server_died:
             deadline = min(deadline, time.monotonic() + _SECONDS_AFTER_ERROR)
+
         if time.monotonic() > deadline:
             return
-        time.sleep(0.1)
+        time.sleep(_POLL_SECONDS)
 
 
-def _has_running_children(served: "subprocess.Popen[bytes] | None") -> bool:
-    """Whether anything but the server still runs below this process."""
+def _has_exited(process: Process) -> bool:
+    return process.poll() is not None
+
+
+def _has_running_children(server: Process | None) -> bool:
+    """Whether this process has a running child other than the server."""
+    server_pid = server.pid if server else None
     for process in psutil.Process().children():
         with contextlib.suppress(psutil.NoSuchProcess):
-            if process.pid != (served and served.pid) and process.status() != psutil.STATUS_ZOMBIE:
+            if process.pid != server_pid and process.status() != psutil.STATUS_ZOMBIE:
                 return True
     return False
 
 
-def _pass_on(trainer: "subprocess.Popen[bytes]", number: int) -> None:
-    """To the processes that work: accelerate and torch's agent would end them instead of waiting until they have saved."""
+def _forward_signal(trainer: Process, number: int) -> None:
+    """Sends a signal to the stage's processes.
+
+    accelerate and torch's agent are skipped: on a signal they would kill the processes instead of
+    waiting until these have saved.
+    """
     with contextlib.suppress(psutil.NoSuchProcess):
         agent = psutil.Process(trainer.pid)
         for process in agent.children() or [agent]:
@@ -144,51 +187,13 @@ def _pass_on(trainer: "subprocess.Popen[bytes]", number: int) -> None:
                 process.send_signal(number)
 
 
-def _read_exit_reasons(folder: Path) -> dict[int, dict[str, object]]:
-    words = {}
-    for file in folder.glob("[0-9]*"):
-        with contextlib.suppress(ValueError):  # being written
-            words[int(file.name)] = json.loads(file.read_text(encoding="utf-8"))
-    return words
-
-
-def exit_code(
-    code: int | None, sent: list[int], words: dict[int, dict[str, object]], processes: int
-) -> int:
-    """What the launcher ends with, and says about it."""
-    codes = {rank: said["code"] for rank, said in words.items()}
-    if code == 0 and not any(codes.values()):
-        return 0
-    for known in (
-        (2, LOST, 1) if signal.SIGTERM not in sent else ()
-    ):  # told to stop, a process may fail as others go
-        for rank, said in sorted(words.items()):
-            if said["code"] == known:
-                if processes > 1:  # a single one has said it last
-                    _log(f"rank {rank} ended with {known}: {said['message']}")
-                return known
-    if sent and sent[0] == signal.SIGINT:
-        return 130
-    if sent or (len(codes) == processes and set(codes.values()) == {STOPPED}):
-        _log(f"stopped; the same command goes on ({STOPPED})")
-        return STOPPED
-    which = f" ({processes - len(words)} of {processes} here)" if processes > 1 else ""
-    _log(
-        f"a process ended without saying why{which}: killed from outside, out of memory (`dmesg` tells) or ended by NCCL"
-    )
-    return LOST if processes > 1 else 1
-
-
-def _log(text: str) -> None:
-    sys.stderr.write(f"launch.sh: {text}\n")
-
-
-def _end_all() -> None:
-    """Ends every process below this one: SIGTERM, and SIGKILL after ten seconds."""
-    for number, seconds in ((signal.SIGTERM, 10), (signal.SIGKILL, 10)):
-        left = psutil.Process().children(recursive=True)
-        for process in left:
+def _end_all_children() -> None:
+    """Ends every process below this one: SIGTERM, then SIGKILL after ten seconds."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        remaining = psutil.Process().children(recursive=True)
+        for process in remaining:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
-        if not psutil.wait_procs(left, timeout=seconds)[1]:
+        _, alive = psutil.wait_procs(remaining, timeout=10)
+        if not alive:
             return
