@@ -157,11 +157,11 @@ def evaluate(recipe: Path, folder: Path, seed: int) -> None:
 
 
 def summarize(folders: dict[int, Path]) -> dict[str, dict[str, Any]]:
-    """For each arm, lists with one value a seed: `accuracy`, `lenient_accuracy`, `seconds`, `tokens`, and the teacher's share of
+    """For each arm, lists with one value a seed: `accuracy`, `flexible_accuracy`, `seconds`, `tokens`, and the teacher's share of
     the two, `teacher_seconds` and `teacher_tokens` (its training and the drawing of its traces)."""
     keys = (
         "accuracy",
-        "lenient_accuracy",
+        "flexible_accuracy",
         "seconds",
         "tokens",
         "teacher_seconds",
@@ -191,7 +191,7 @@ def summarize(folders: dict[int, Path]) -> dict[str, dict[str, Any]]:
             "teacher": ([teacher], [teacher]),
         }
         for arm, (all_of_it, of_teacher) in costs.items():
-            values = [scores[arm]["accuracy"], scores[arm]["lenient_accuracy"]]
+            values = [scores[arm]["accuracy"], scores[arm]["flexible_accuracy"]]
             values += [
                 sum(cost[unit] for cost in part)
                 for part in (all_of_it, of_teacher)
@@ -240,7 +240,7 @@ def table(arms: dict[str, dict[str, Any]]) -> str:
         ]
         row += [
             " / ".join(map(format_fraction, values["accuracy"])),
-            format_fraction(mean["lenient_accuracy"]),
+            format_fraction(mean["flexible_accuracy"]),
         ]
         row += [f"{mean['seconds']:.0f}", f"{mean['teacher_seconds']:.0f}"]
         row += [f"{mean['tokens'] / 1e6:.2f} M", f"{mean['teacher_tokens'] / 1e6:.2f} M"]

@@ -75,7 +75,7 @@ def training_cost(folder: Path) -> Cost:
 
 def sampling_cost(about: Path) -> Cost:
     """What drawing completions took, by the manifest beside them: seconds, and tokens of the completions."""
-    drawn = read_manifest(about)["drawn"]
+    drawn = read_manifest(about)["sampling"]
     return drawn["completions"] * drawn["seconds_per_completion"], drawn["tokens"]
 
 

@@ -72,7 +72,7 @@ def measure_student(out: Path, names: list[str]) -> dict[str, dict[str, Any]]:
     scores = read_manifest(out / "scores.json")["held_out"]["models"]
     rows = {}
     for name in sorted(names, key=lambda name: scores[name]["parameters"]):
-        drawn = read_manifest(out / f"completions/held_out/{name}.manifest.json")["drawn"]
+        drawn = read_manifest(out / f"completions/held_out/{name}.manifest.json")["sampling"]
         seconds, _ = training_cost(out / name / "student")
         rows[name] = scores[name] | {
             "seconds": drawn["seconds_per_completion"],

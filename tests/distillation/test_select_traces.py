@@ -10,8 +10,8 @@ LONG = "Natalia sold clips to 48 of her friends in April and then half as many c
 
 def generation(key, think="so it is", answer="1", sample=0, **changes):
     completion = f"<think>{think}</think><answer>{answer}</answer>"
-    return {"key": key, "sample": sample, "question": f"question {key}", "completion": completion, "tokens": len(think),
-            "finished": True, "verdict": 1.0, "format": 1.0} | changes  # fmt: skip
+    return {"question_id": key, "sample_index": sample, "question": f"question {key}", "completion": completion, "tokens": len(think),
+            "finished": True, "correct": 1.0, "format": 1.0} | changes  # fmt: skip
 
 
 def kept(rows, held_out=(), **keys):
@@ -19,15 +19,15 @@ def kept(rows, held_out=(), **keys):
     assert funnel["kept"] == len(chosen) and list(funnel.values()) == sorted(
         funnel.values(), reverse=True
     )
-    return [(row["key"], row["sample"]) for row in chosen], funnel
+    return [(row["question_id"], row["sample_index"]) for row in chosen], funnel
 
 
 def test_each_step_of_the_funnel_takes_out_what_it_is_for():
     rows = [
         generation("a"),
         generation("b", finished=False),  # cut off
-        generation("c", verdict=0.0),  # wrong
-        generation("d", verdict=None),  # cannot be judged
+        generation("c", correct=0.0),  # wrong
+        generation("d", correct=None),  # cannot be judged
         generation("e", format=0.0),  # not a trace
         generation("f", think="a very long way round"),
         generation("g", think="so " * 20, tokens=20),
@@ -86,18 +86,18 @@ def test_a_random_choice_is_the_same_each_time():
 )
 def test_short_and_long_traces_are_mixed_as_asked_and_as_many_as_can_be(share, short, long):
     rows = [generation(str(n), tokens=10 + n) for n in range(10)]
-    traces, funnel = kept(rows, short_share=share)
+    traces, funnel = kept(rows, short_fraction=share)
     places = [int(key) for key, _ in traces]
     assert places == sorted(places) and funnel["chosen"] == 10
     assert (sum(n < 5 for n in places), sum(n >= 5 for n in places)) == (short, long)
-    assert kept(rows, short_share=share)[0] == traces
+    assert kept(rows, short_fraction=share)[0] == traces
 
 
 def test_what_cannot_be_chosen_is_refused():
     with pytest.raises(ValueError, match="write one of first, shortest, random, diverse"):
         TraceArguments(trace_choice="best")
     with pytest.raises(ValueError, match="write a share"):
-        TraceArguments(short_share=4)
+        TraceArguments(short_fraction=4)
     with pytest.raises(ValueError, match="write 1 or more"):
         TraceArguments(max_traces=0)
     with pytest.raises(UserError, match=r"no generation can be kept \(2 generated, 0 finished"):

@@ -19,7 +19,7 @@ from tests.support.commands import answered
 
 def row(key, completion, verdict, sample=0, **changes):
     well_formed = float(parse_completion(completion) is not None)
-    return {"key": key, "sample": sample, "completion": completion, "verdict": verdict, "lenient": verdict, "format": well_formed,
+    return {"question_id": key, "sample_index": sample, "completion": completion, "correct": verdict, "flexible": verdict, "format": well_formed,
             "tokens": 10, "finished": True} | changes  # fmt: skip
 
 
@@ -36,16 +36,16 @@ def test_a_summary_counts_questions_and_not_samples():
         row("b", answered("2"), 0.0),
         row("b", answered("1"), 1.0, 1),
     ]
-    rows += [row("c", "1", 0.0, lenient=1.0), row("c", "no idea", 0.0, 1, finished=False)] + [
+    rows += [row("c", "1", 0.0, flexible=1.0), row("c", "no idea", 0.0, 1, finished=False)] + [
         row("d", answered("1"), None)
     ] * 2
     values = summarize_scores(rows)
     assert values["accuracy"] == pytest.approx((1 + 0.5 + 0) / 3)
     assert values["pass_at"] == {"1": pytest.approx(0.5), "2": pytest.approx(2 / 3)}
-    assert values["lenient_accuracy"] == pytest.approx((1 + 0.5 + 0.5) / 3)
+    assert values["flexible_accuracy"] == pytest.approx((1 + 0.5 + 0.5) / 3)
     assert (values["format"], values["accuracy_given_format"]) == (pytest.approx(4 / 6), 0.75)
     assert values["majority"] == pytest.approx(1 / 3)  # the first drawn wins the tie of b
-    assert (values["n"], values["samples"], values["unjudged"], values["cut_off"]) == (
+    assert (values["n"], values["samples"], values["unjudged"], values["truncated"]) == (
         3,
         6,
         2,

@@ -99,7 +99,7 @@ def test_what_fails_is_tried_again_then_counted_and_never_written_as_an_answer(
     assert [row["question"] for row in traces] == good  # what was cut is no target
     assert (
         traces[3]["completion"] == "<think>6+1</think>\n<answer>It is 7.</answer>"
-        and traces[3]["verdict"] == 1.0
+        and traces[3]["correct"] == 1.0
     )
     assert Endpoint.asked.count("always 500") == Endpoint.asked.count("slow") == 2
     assert Endpoint.keys == {"Bearer secret-key"}
@@ -134,7 +134,7 @@ def test_a_model_behind_an_endpoint_is_evaluated_like_any_other_and_what_it_fail
     assert "2 of 5 requests failed and are left out" in done.stderr
     scores = json.loads((tmp_path / "scores.json").read_text())["held_out"]
     big = scores["models"]["big"]
-    assert (big["n"], big["accuracy"], big["greedy_accuracy"], big["cut_off"]) == (
+    assert (big["n"], big["accuracy"], big["greedy_accuracy"], big["truncated"]) == (
         3,
         pytest.approx(2 / 3),
         pytest.approx(2 / 3),
@@ -203,9 +203,9 @@ def test_vllm_serves_the_policy_draws_the_same_twice_and_goes_on_after_a_kill(tm
         return read_jsonl(folder / "generations.jsonl")
 
     rows = draw(out, "vllm", "--num_generations", 4)
-    assert len({(row["key"], row["sample"]) for row in rows}) == len(rows) == 160
+    assert len({(row["question_id"], row["sample_index"]) for row in rows}) == len(rows) == 160
     assert (
-        len({(row["key"], row["completion"]) for row in rows}) > 80
+        len({(row["question_id"], row["completion"]) for row in rows}) > 80
     )  # every sample has a seed of its own
     traces = read_jsonl(out / "traces.jsonl")
     assert traces and all(

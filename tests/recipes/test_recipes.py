@@ -164,7 +164,7 @@ def _keys_are_known(stage, config, rest):
         "model_name_or_path",
         "seed",
         "report_to",
-        "resume_anyway",
+        "resume_despite_changes",
     }
     for word in rest:
         if word.startswith("--") and word.split("=")[0] not in own:

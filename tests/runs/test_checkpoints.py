@@ -163,7 +163,7 @@ def test_a_run_does_not_go_on_as_another_one_unless_it_is_told_to(
     other = MADE_OF | {part: MADE_OF[part] | changed}
     if message:
         with pytest.raises(
-            UserError, match=f"{message}.*resume-anyway.*resume_from_checkpoint false"
+            UserError, match=f"{message}.*resume-despite-changes.*resume_from_checkpoint false"
         ):
             find_resume_checkpoint(tmp_path, other, None)
     assert find_resume_checkpoint(tmp_path, other, None, anyway=True) == str(path)
@@ -255,7 +255,7 @@ def test_a_run_goes_on_as_another_one_only_when_told_and_removes_the_damaged(tmp
     flip(policy / "checkpoint-2/optimizer.pt")
     done = stage("grpo", GRPO, *keys, "--max_steps", 3, "--rewards", "[{name: accuracy}]")
     assert done.returncode == 2 and done.stderr.count("\n") == 1
-    assert "another rewards" in done.stderr and "--resume-anyway" in done.stderr
+    assert "another rewards" in done.stderr and "--resume-despite-changes" in done.stderr
     done = ok(
         stage(
             "grpo",
@@ -265,7 +265,7 @@ def test_a_run_goes_on_as_another_one_only_when_told_and_removes_the_damaged(tmp
             3,
             "--rewards",
             "[{name: accuracy}]",
-            "--resume-anyway",
+            "--resume-despite-changes",
         )
     )
     assert "goes on although these differ: rewards was" in done.stderr

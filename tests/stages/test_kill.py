@@ -106,7 +106,7 @@ def test_two_processes_killed_at_random_moments_end_with_the_file_of_one_that_wa
     ok(stage("generate", GENERATE, "--output_dir", tmp_path / "killed", *keys))
     assert file.read_bytes() == (tmp_path / "whole/generations.jsonl").read_bytes()
     rows = read_jsonl(file)
-    assert len({(row["key"], row["sample"]) for row in rows}) == len(rows) == 800 * kills
+    assert len({(row["question_id"], row["sample_index"]) for row in rows}) == len(rows) == 800 * kills
 
 
 def test_control_c_leaves_whole_lines_and_says_how_to_go_on(tmp_path):

@@ -98,7 +98,7 @@ def test_every_artefact_has_a_manifest(story):
 @STORY
 def test_traces_are_the_right_well_formed_and_finished_generations(story):
     rows = read_jsonl(story / "generations.jsonl")
-    assert len({(row["key"], row["sample"]) for row in rows}) == len(rows) == 160
+    assert len({(row["question_id"], row["sample_index"]) for row in rows}) == len(rows) == 160
     traces = read_jsonl(story / "traces.jsonl")
     assert traces
     for row in traces:
@@ -129,14 +129,14 @@ def test_scores_name_every_model_and_how_it_was_sampled(story):
             "mean_length",
             "samples",
         } <= set(values)
-        assert values["accuracy"] <= values["lenient_accuracy"] and values["pass_at"] == {
+        assert values["accuracy"] <= values["flexible_accuracy"] and values["pass_at"] == {
             "1": values["accuracy"]
         }
         assert values["n"] == 30 and values["ci95"][0] <= values["accuracy"] <= values["ci95"][1]
         assert len(read_jsonl(story / f"completions/held_out/{name}.jsonl")) == 30
         about = json.loads((story / f"completions/held_out/{name}.manifest.json").read_text())
         assert (
-            about["model"]["first_prompt"].endswith("=") and about["drawn"]["tokens_per_second"] > 0
+            about["model"]["first_prompt"].endswith("=") and about["sampling"]["tokens_per_second"] > 0
         )
         train = document["train"]["models"][name]  # as many training questions beside them
         assert train["n"] == 20 and len(read_jsonl(story / f"completions/train/{name}.jsonl")) == 20
@@ -179,7 +179,7 @@ def test_a_second_evaluation_draws_only_what_is_missing_and_ends_with_the_same_f
             "--greedy",
         )
     )
-    assert "was drawn with other settings and is drawn anew" in done.stderr
+    assert "was sampled with other settings and is sampled again" in done.stderr
     document = json.loads((story / "scores.json").read_text())["held_out"]
     assert document["models"]["policy"] | {"model": ""} == document["models"]["again"] | {
         "model": ""
@@ -198,7 +198,7 @@ def test_a_second_evaluation_draws_only_what_is_missing_and_ends_with_the_same_f
     assert len(greedy) == 30
     assert (
         document["models"]["policy"]["greedy_accuracy"]
-        == sum(row["verdict"] for row in greedy) / 30
+        == sum(row["correct"] for row in greedy) / 30
     )
 
 
