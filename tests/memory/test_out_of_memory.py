@@ -14,7 +14,6 @@ from recipes.core.runtime.device import free_bytes
 from recipes.core.runtime.failures import is_out_of_memory
 from tests.support.commands import ok, run
 
-
 # The settings that the error of a training names.
 ADVICE = re.compile(
     r"error: step 0: out of memory: .* "
