@@ -5,7 +5,7 @@ STUDENTS ?=
 VENV ?= .venv
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
-.PHONY: install demo base grpo generate sft evaluate distill compare sweep test smoke lint clean
+.PHONY: install demo base grpo generate sft on_policy evaluate distill compare sweep test smoke lint clean
 
 install: $(VENV)/installed  ## creates .venv with everything in requirements.txt
 
@@ -20,15 +20,15 @@ $(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt
 	touch $@
 
 demo: install  ## the whole story on RECIPE: grpo, generate, sft, evaluate
-	$(MAKE) --no-print-directory grpo distill
+	@$(MAKE) --no-print-directory grpo distill
 
-grpo generate sft evaluate:  ## one stage
-	./launch.sh $@ recipes/$(RECIPE)/$@.yaml $(ARGS)
+grpo generate sft on_policy evaluate:  ## one stage
+	@./launch.sh $@ recipes/$(RECIPE)/$@.yaml $(ARGS)
 
 distill:  ## generate, then sft, then evaluate
-	$(MAKE) --no-print-directory generate
-	$(MAKE) --no-print-directory sft
-	$(MAKE) --no-print-directory evaluate
+	@$(MAKE) --no-print-directory generate
+	@$(MAKE) --no-print-directory sft
+	@$(MAKE) --no-print-directory evaluate
 
 compare: install  ## distilled against RL by itself at equal compute, three seeds (arithmetic: about 11 minutes)
 	python recipes/tools/compare.py --recipe $(RECIPE) $(ARGS)
@@ -40,10 +40,10 @@ base: install  ## makes the two models that recipes/arithmetic ships anew
 	python recipes/arithmetic/pretrain.py
 
 smoke: install  ## the whole story, two steps a stage
-	$(MAKE) --no-print-directory grpo ARGS="--max_steps 2 --output_dir outputs/smoke"
-	$(MAKE) --no-print-directory generate ARGS="--max_train_samples 100 --num_generations 8 --output_dir outputs/smoke"
-	$(MAKE) --no-print-directory sft ARGS="--max_steps 2 --output_dir outputs/smoke"
-	$(MAKE) --no-print-directory evaluate ARGS="--max_eval_samples 20 --output_dir outputs/smoke"
+	@$(MAKE) --no-print-directory grpo ARGS="--max_steps 2 --output_dir outputs/smoke"
+	@$(MAKE) --no-print-directory generate ARGS="--max_train_samples 100 --num_generations 8 --output_dir outputs/smoke"
+	@$(MAKE) --no-print-directory sft ARGS="--max_steps 2 --output_dir outputs/smoke"
+	@$(MAKE) --no-print-directory evaluate ARGS="--max_eval_samples 20 --output_dir outputs/smoke"
 
 lint: $(VENV)/installed-dev
 	ruff check . && ruff format --check . && mypy

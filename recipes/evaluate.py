@@ -34,7 +34,8 @@ from recipes.core.preflight import check_model_path, fail_fast
 from recipes.core.runs import Provenance, SamplingRun, discard_changed, log_summary
 from recipes.core.runs.fingerprints import dataset_fingerprint, model_sha256
 from recipes.core.runs.manifest import write_manifest
-from recipes.core.runtime import process_state, run_stage
+from recipes.core.runtime.device import process_state
+from recipes.core.runtime.entrypoint import run_stage
 from rewards import get_reward
 
 

@@ -29,7 +29,7 @@ from recipes.core.preflight import check_model_path, fail_fast
 from recipes.core.preflight.teacher import check_teacher
 from recipes.core.prompts import load_tokenizer
 from recipes.core.runs import ResumeArguments, TrainingRun
-from recipes.core.runtime import run_stage
+from recipes.core.runtime.entrypoint import run_stage
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -28,7 +28,7 @@ from recipes.core.models import configure_model
 from recipes.core.preflight import fail_fast
 from recipes.core.prompts import load_tokenizer
 from recipes.core.runs import ResumeArguments, TrainingRun
-from recipes.core.runtime import run_stage
+from recipes.core.runtime.entrypoint import run_stage
 
 
 @dataclass

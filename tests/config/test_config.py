@@ -5,9 +5,8 @@ import dataclasses
 import pytest
 import yaml
 
-from recipes.core.config.config import load_config
+from recipes.core.config import RunArguments, StageSpec, load_config
 from recipes.core.config.keys import RENAMED_KEYS, training_keys
-from recipes.core.config.stage import RunArguments
 from recipes.core.data.questions import DataArguments
 from recipes.core.errors import UserError
 from tests.support.commands import ROOT, run, stage
@@ -27,9 +26,8 @@ def write(tmp_path):
 
 
 def parse(path, *arguments, cls=DataArguments):
-    return load_config(
-        "grpo", DataArguments, RunArguments, argv=["--config", path, *arguments]
-    ).parse(cls)
+    stage_spec = StageSpec("grpo", (DataArguments, RunArguments))
+    return load_config(stage_spec, ["--config", path, *arguments]).parse(cls)
 
 
 def test_the_command_line_beats_the_yaml_and_the_yaml_beats_what_it_extends(write):
@@ -39,6 +37,15 @@ def test_the_command_line_beats_the_yaml_and_the_yaml_beats_what_it_extends(writ
     assert parse(path).dataset_name == "b"
     assert parse(path, "--max_train_samples", "3").max_train_samples == 3
     assert parse(path, "--max-train-samples=3").max_train_samples == 3
+
+
+def test_of_several_extended_files_the_later_one_wins(write):
+    write("base.yaml", seed=1, dataset_name="a", max_train_samples=1)
+    write("data.yaml", dataset_name="b", max_train_samples=2)
+    path = write(extends=["base.yaml", "data.yaml"], max_train_samples=3)
+    assert parse(path, cls=RunArguments).seed == 1
+    assert parse(path).dataset_name == "b"
+    assert parse(path).max_train_samples == 3
 
 
 def test_extending_is_one_level(write):
@@ -56,7 +63,8 @@ def test_scientific_notation_is_a_number_although_pyyaml_reads_a_string(write):
     path = write()
     with open(path, "w") as file:
         file.write("learning_rate: 1e-06\n")
-    assert load_config("grpo", Rate, argv=["--config", path]).parse(Rate).learning_rate == 1e-6
+    config = load_config(StageSpec("grpo", (Rate,)), ["--config", path])
+    assert config.parse(Rate).learning_rate == 1e-6
 
 
 @pytest.mark.parametrize(
@@ -72,12 +80,14 @@ def test_scientific_notation_is_a_number_although_pyyaml_reads_a_string(write):
             ["--dataset_nam", "x"],
             r"the command line: unknown key `dataset_nam`; did you mean `dataset_name`\?",
         ),
-        ({"torch_dtype": "float32"}, [], "`torch_dtype` is not used any more: write `dtype`"),
+        ({"torch_dtype": "float32"}, [], "`torch_dtype` is no longer used: write `dtype`"),
+        ({"verdict": "exact"}, [], "`verdict` is no longer used: write `correctness_reward`"),
+        ({"on_policy": {"beta": 1}}, [], "on-policy distillation is a stage"),
         ({"overwrite_output_dir": True}, [], "resume_from_checkpoint: false"),
         ({"seed": "many"}, [], "argument --seed: invalid int value: 'many'"),
         ({"seed": 2.5}, [], "argument --seed: invalid int value: '2.5'"),
         ({"extends": "nowhere.yaml"}, [], "nowhere.yaml: cannot be read"),
-        ({}, ["stray", "--seed", "1"], "'stray' belongs to no key"),
+        ({}, ["stray", "--seed", "1"], "'stray' does not follow a key"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_in_one_line(write, values, arguments, message):
@@ -114,10 +124,9 @@ def test_a_secret_never_reaches_the_resolved_configuration():
         hub_token: str | None = None
         hub_model_id: str | None = None
 
-    config = load_config(
-        "grpo", Hub, argv=["--hub_token", "hf_secret", "--hub_model_id", "me/model"]
-    )
-    assert config.resolve(config.parse(Hub)) == {"hub_model_id": "me/model"}
+    words = ["--hub_token", "hf_secret", "--hub_model_id", "me/model"]
+    config = load_config(StageSpec("grpo", (Hub,)), words)
+    assert config.resolve(Hub) == {"hub_model_id": "me/model"}
 
 
 def test_print_config_prints_the_resolved_yaml_and_stops(tmp_path):
@@ -139,7 +148,7 @@ def test_print_config_prints_the_resolved_yaml_and_stops(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("name", ["grpo", "generate", "sft", "evaluate"])
+@pytest.mark.parametrize("name", ["grpo", "generate", "sft", "on_policy", "evaluate"])
 def test_help_shows_every_default_with_its_comment_at_once(name):
     done = run("python", f"recipes/{name}.py", "--help")
     assert done.returncode == 0, done.stderr

@@ -3,6 +3,7 @@
 import json
 import logging
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,12 +20,13 @@ from recipes.core.runs.checkpoints import (
     prune_checkpoints,
     write_checksums,
 )
-from recipes.core.runs.manifest import write_manifest
+from recipes.core.runs.manifest import Provenance, write_manifest
 from recipes.core.runs.resume import find_resume_checkpoint
 from recipes.core.runtime.failures import is_disk_full
 from tests.support.commands import ROOT, ok, run, stage
 
 GRPO = "recipes/arithmetic/grpo.yaml"
+ANY_RUN = Provenance(config={}, inputs={})
 BATCH = ("--per_device_train_batch_size", 32, "--num_generations", 8)
 
 
@@ -49,9 +51,12 @@ def flip(path: Path) -> None:
 
 
 DAMAGES = {
-    "never sealed": (lambda path: (path / CHECKSUMS_FILE).unlink(), "was not written to its end"),
-    "a torn seal": (lambda path: cut(path / CHECKSUMS_FILE), "was not written to its end"),
-    "a file lost": (lambda path: (path / "optimizer.pt").unlink(), "has lost optimizer.pt"),
+    "never sealed": (lambda path: (path / CHECKSUMS_FILE).unlink(), "is incomplete"),
+    "a torn seal": (lambda path: cut(path / CHECKSUMS_FILE), "is incomplete"),
+    "a file lost": (
+        lambda path: (path / "optimizer.pt").unlink(),
+        "is damaged .optimizer.pt is missing",
+    ),
     "a file cut off": (lambda path: cut(path / "optimizer.pt"), "is damaged .optimizer.pt"),
     "one bit flipped": (lambda path: flip(path / "optimizer.pt"), "is damaged .optimizer.pt"),
     "a file emptied": (
@@ -65,11 +70,11 @@ DAMAGES = {
 def test_a_damaged_newest_checkpoint_is_said_and_the_one_before_it_is_taken(tmp_path, caplog, name):
     good, newest = checkpoint(tmp_path, 20), checkpoint(tmp_path, 100)
     checkpoint(tmp_path, 3)
-    assert find_resume_checkpoint(tmp_path, {}, None) == str(newest)
+    assert find_resume_checkpoint(tmp_path, ANY_RUN, None) == str(newest)
     harm, message = DAMAGES[name]
     harm(newest)
     with caplog.at_level(logging.INFO):
-        assert find_resume_checkpoint(tmp_path, {}, None) == str(good)
+        assert find_resume_checkpoint(tmp_path, ANY_RUN, None) == str(good)
     assert (
         f"{newest} {message.split(' .')[0]}" in caplog.text
         and f"resuming from {good}" in caplog.text
@@ -78,43 +83,43 @@ def test_a_damaged_newest_checkpoint_is_said_and_the_one_before_it_is_taken(tmp_
 
 
 def test_no_whole_checkpoint_means_step_0_said_aloud(tmp_path, caplog):
-    assert find_resume_checkpoint(tmp_path, {}, None) is None
+    assert find_resume_checkpoint(tmp_path, ANY_RUN, None) is None
     checkpoint(tmp_path, 3, sealed=False)
-    assert find_resume_checkpoint(tmp_path, {}, None) is None
-    assert "no checkpoint is whole, so the run starts at step 0" in caplog.text
+    assert find_resume_checkpoint(tmp_path, ANY_RUN, None) is None
+    assert "no checkpoint is intact, so the run starts at step 0" in caplog.text
 
 
 def test_a_checkpoint_that_is_named_must_be_one_and_whole(tmp_path):
     path = checkpoint(tmp_path, 20)
-    assert find_resume_checkpoint(tmp_path / "elsewhere", {}, str(path)) == str(path)
+    assert find_resume_checkpoint(tmp_path / "elsewhere", ANY_RUN, str(path)) == str(path)
     flip(path / "optimizer.pt")
     with pytest.raises(UserError, match="is damaged"):
-        find_resume_checkpoint(tmp_path / "elsewhere", {}, str(path))
+        find_resume_checkpoint(tmp_path / "elsewhere", ANY_RUN, str(path))
     with pytest.raises(UserError, match="is not a checkpoint"):
-        find_resume_checkpoint(tmp_path, {}, str(tmp_path / "checkpoint-9"))
-    assert find_resume_checkpoint(tmp_path, {}, "false") is None
+        find_resume_checkpoint(tmp_path, ANY_RUN, str(tmp_path / "checkpoint-9"))
+    assert find_resume_checkpoint(tmp_path, ANY_RUN, "false") is None
     assert not path.exists()
 
 
 def test_going_on_from_an_earlier_checkpoint_sets_the_later_ones_aside(tmp_path, caplog):
     paths = [checkpoint(tmp_path, step) for step in (100, 200, 300)]
-    assert find_resume_checkpoint(tmp_path, {}, str(paths[1])) == str(paths[1])
+    assert find_resume_checkpoint(tmp_path, ANY_RUN, str(paths[1])) == str(paths[1])
     assert (
         list_checkpoints(tmp_path) == [paths[1], paths[0]]
         and (tmp_path / "old-checkpoint-300").is_dir()
     )
-    assert "is now called old-checkpoint-300" in caplog.text
+    assert "renamed to old-checkpoint-300" in caplog.text
     best = paths[0].rename(tmp_path / "best-model")  # whatever it is called
-    assert find_resume_checkpoint(tmp_path, {}, str(best)) == str(best)
+    assert find_resume_checkpoint(tmp_path, ANY_RUN, str(best)) == str(best)
     assert checkpoint_step(best) == 100 and not list_checkpoints(tmp_path)
 
 
 def test_a_job_that_slurm_queued_again_goes_on_although_its_key_says_anew(tmp_path, monkeypatch):
     path = checkpoint(tmp_path, 100)
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
-    assert find_resume_checkpoint(tmp_path, {}, "false") == str(path)
+    assert find_resume_checkpoint(tmp_path, ANY_RUN, "false") == str(path)
     monkeypatch.setenv("SLURM_RESTART_COUNT", "0")
-    assert find_resume_checkpoint(tmp_path, {}, "false") is None and not path.exists()
+    assert find_resume_checkpoint(tmp_path, ANY_RUN, "false") is None and not path.exists()
 
 
 def test_old_checkpoints_are_removed_but_never_the_latest_nor_the_best(tmp_path):
@@ -129,11 +134,11 @@ def test_old_checkpoints_are_removed_but_never_the_latest_nor_the_best(tmp_path)
     assert [path.exists() for path in paths] == [False, False, True, False]
 
 
-MADE_OF = {
-    "config": {"learning_rate": 1e-3, "max_steps": 20, "rewards": ["accuracy"]},
-    "inputs": {"model": "abc", "dataset": {"rows": 3, "sha256": "x"}},
-    "batch": {"processes": 2},
-}
+PROVENANCE = Provenance(
+    config={"learning_rate": 1e-3, "max_steps": 20, "rewards": ["accuracy"]},
+    inputs={"model": "abc", "dataset": {"rows": 3, "sha256": "x"}},
+    batch={"processes": 2},
+)
 
 
 @pytest.mark.parametrize(
@@ -159,15 +164,15 @@ def test_a_run_does_not_go_on_as_another_one_unless_it_is_told_to(
     tmp_path, caplog, part, changed, message
 ):
     path = checkpoint(tmp_path, 20)
-    write_manifest(tmp_path / "manifest.json", "grpo", MADE_OF, started=0.0)
-    other = MADE_OF | {part: MADE_OF[part] | changed}
+    write_manifest(tmp_path / "manifest.json", "grpo", PROVENANCE, started=0.0)
+    other = replace(PROVENANCE, **{part: getattr(PROVENANCE, part) | changed})
     if message:
         with pytest.raises(
             UserError, match=f"{message}.*resume-despite-changes.*resume_from_checkpoint false"
         ):
             find_resume_checkpoint(tmp_path, other, None)
-    assert find_resume_checkpoint(tmp_path, other, None, anyway=True) == str(path)
-    assert (message is None) == ("these differ" not in caplog.text)
+    assert find_resume_checkpoint(tmp_path, other, None, despite_changes=True) == str(path)
+    assert (message is None) == ("despite changes" not in caplog.text)
 
 
 SAVED = {"a.weight": torch.ones(2, 3), "b.weight": torch.zeros(4)}
@@ -241,7 +246,7 @@ def test_a_full_disk_names_the_path_and_loses_nothing_that_was_saved(tmp_path):
     )
     assert done.returncode == 2, done.stderr[-3000:]
     assert (
-        f"error: the disk of {tmp_path}/run/policy is full; what was saved before stays (checkpoint-"
+        f"error: the disk of {tmp_path}/run/policy is full; what was saved before is intact (checkpoint-"
         in done.stderr
     )
     assert "Traceback" not in done.stderr
@@ -268,9 +273,9 @@ def test_a_run_goes_on_as_another_one_only_when_told_and_removes_the_damaged(tmp
             "--resume-despite-changes",
         )
     )
-    assert "goes on although these differ: rewards was" in done.stderr
+    assert "resuming despite changes: rewards was" in done.stderr
     assert (
-        "checkpoint-2 is damaged (optimizer.pt is not what was written) and is removed"
+        "checkpoint-2 is damaged (optimizer.pt differs from what was written) and is removed"
         in done.stderr
     )
     assert {path.name for path in policy.glob("checkpoint-*")} == {"checkpoint-2", "checkpoint-3"}

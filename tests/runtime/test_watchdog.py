@@ -14,7 +14,7 @@ import pytest
 
 from recipes.core.files import read_jsonl
 from recipes.core.runtime.stopping import LOST, STOPPED
-from recipes.core.runtime.watchdog import SILENCE_LIMIT, Watchdog
+from recipes.core.runtime.watchdog import SILENCE_LIMIT, Heartbeat, Watchdog
 from tests.support.commands import ROOT, ok, run, stage
 
 GRPO, SFT = "recipes/arithmetic/grpo.yaml", "recipes/arithmetic/sft.yaml"
@@ -100,7 +100,7 @@ def test_a_rank_that_hangs_takes_the_run_down_within_ddp_timeout(tmp_path):
     )
     assert done.returncode == LOST and time.time() - started < 120
     assert (
-        "rank 1 hangs: step 0: judging by hangs, for 2" in done.stderr
+        "rank 1 hangs: step 0: scoring with hangs, for 2" in done.stderr
         and "(the limit is 20)" in done.stderr
     )
 
@@ -114,7 +114,7 @@ def test_sigterm_saves_the_step_under_way_and_exits_with_its_own_code(tmp_path):
     assert process.returncode == STOPPED, said[-3000:]
     (checkpoint,) = (tmp_path / "policy").glob("checkpoint-*")
     assert (
-        f"stopped: {checkpoint} is saved; the same command goes on" in said
+        f"stopped: {checkpoint} is saved; the same command resumes the run" in said
         and "Traceback" not in said
     )
     assert json.loads((tmp_path / "policy/manifest.json").read_text())["status"] == "stopped"
@@ -188,55 +188,59 @@ def test_a_run_that_goes_on_is_the_same_run_for_wandb(tmp_path):
     assert "WANDB_API_KEY" not in os.environ
 
 
-def state(marks, age, waits=False, ended=None, at=0.0):
-    return {
-        "marks": marks,
-        "what": f"work {marks}",
-        "age": age,
-        "waits": waits,
-        "ended": ended,
-        "at": at,
-    }
+def heartbeat(progress, age, waiting=False, exit_reason=None, received=0.0):
+    """A heartbeat, and when it was received, in seconds from now."""
+    activity = f"work {progress}"
+    return Heartbeat(0.0, progress, activity, age, waiting, exit_reason), received
+
+
+SILENT = -SILENCE_LIMIT - 1
 
 
 @pytest.mark.parametrize(
     ("others", "reason"),
     [
-        ({1: state(5, 1)}, None),
+        ({1: heartbeat(5, 1)}, None),  # it works
+        ({1: heartbeat(5, 700, waiting=True)}, "rank 0 hangs: work 5, for 7"),  # it waits for us
+        # None is known to wait, so that any of those who have come least far may hang.
         (
-            {1: state(5, 700, waits=True)},
-            "rank 0 hangs: work 5, for 7",
-        ),  # it waits for this process
-        (
-            {1: state(5, 700), 2: state(9, 700)},
+            {1: heartbeat(5, 700), 2: heartbeat(9, 700)},
             "one of the ranks 0, 1 hangs: work 5",
-        ),  # none is known to wait: who came least far
-        ({1: state(4, 700)}, "rank 1 hangs: work 4, for 700 s .the limit is 600."),
-        ({1: state(4, 700), 2: state(5, 3)}, None),  # someone goes on
-        ({1: state(4, 3, at=-SILENCE_LIMIT - 1)}, "nothing heard for 60 s of rank 1 .work 4."),
-        ({1: state(4, 3, at=-SILENCE_LIMIT - 1, ended="")}, None),  # it has done its part
-        ({1: state(4, 3, at=-11, ended="no such file")}, "rank 1 has ended: no such file"),
+        ),
+        ({1: heartbeat(4, 700)}, "rank 1 hangs: work 4, for 700 s .the limit is 600."),
+        ({1: heartbeat(4, 700), 2: heartbeat(5, 3)}, None),  # someone makes progress
+        ({1: heartbeat(4, 3, received=SILENT)}, "no heartbeat for 60 s from rank 1 .work 4."),
+        ({1: heartbeat(4, 3, received=SILENT, exit_reason="")}, None),  # it has done its part
         (
-            {1: state(4, 3, at=-5, ended="no such file")},
-            None,
-        ),  # this process may still say more itself
+            {1: heartbeat(4, 3, received=-11, exit_reason="no such file")},
+            "rank 1 has ended: no such file",
+        ),
+        # This process may still fail by itself, and report more.
+        ({1: heartbeat(4, 3, received=-5, exit_reason="no such file")}, None),
     ],
 )
-def test_who_is_missed_and_who_is_blamed(others, reason):
-    watch = Watchdog(0, 1, lambda reason: None)
-    watch.processes, watch.limit = 1 + len(others), 600
-    watch.marks, watch.what, watch.since = 5, "work 5", time.monotonic() - 701
-    if others.get(1, {}).get("at") or others[1]["ended"] is not None:
-        watch.since = time.monotonic()
-    watch.heard = {
-        rank: said | {"at": time.monotonic() + said["at"]} for rank, said in others.items()
-    }
-    found = watch._reason()
-    assert found is None if reason is None else re.match(reason, found), found
+def test_the_right_rank_is_missed_or_blamed(others, reason):
+    watchdog = Watchdog(0, 1, lambda reason: None)
+    watchdog.processes = 1 + len(others)
+    watchdog.limit = 600
+    watchdog.progress = 5
+    watchdog.activity = "work 5"
+    watchdog.activity_started = time.monotonic() - 701
+    first, received = others[1]
+    if received or first.exit_reason is not None:  # then this process has just begun something
+        watchdog.activity_started = time.monotonic()
+    for rank, (other, received) in others.items():
+        watchdog.heartbeats[rank] = other
+        watchdog.received[rank] = time.monotonic() + received
+    found = watchdog._diagnose()
+    if reason is None:
+        assert found is None
+    else:
+        assert re.match(reason, found), found
 
 
-def test_what_the_first_process_does_alone_does_not_count_in_how_far_it_has_come():
-    watch = Watchdog(0, 1, lambda reason: None)
-    watch.did("step 3: judging by accuracy")
-    watch.did("hashing model.safetensors", alone=True)
-    assert (watch.marks, watch.what) == (1, "hashing model.safetensors")
+def test_what_the_main_process_does_alone_does_not_count_as_progress():
+    watchdog = Watchdog(0, 1, lambda reason: None)
+    watchdog.report("step 3: scoring with accuracy")
+    watchdog.report("hashing model.safetensors", alone=True)
+    assert (watchdog.progress, watchdog.activity) == (1, "hashing model.safetensors")

@@ -106,7 +106,9 @@ def test_two_processes_killed_at_random_moments_end_with_the_file_of_one_that_wa
     ok(stage("generate", GENERATE, "--output_dir", tmp_path / "killed", *keys))
     assert file.read_bytes() == (tmp_path / "whole/generations.jsonl").read_bytes()
     rows = read_jsonl(file)
-    assert len({(row["question_id"], row["sample_index"]) for row in rows}) == len(rows) == 800 * kills
+    assert (
+        len({(row["question_id"], row["sample_index"]) for row in rows}) == len(rows) == 800 * kills
+    )
 
 
 def test_control_c_leaves_whole_lines_and_says_how_to_go_on(tmp_path):
@@ -122,7 +124,7 @@ def test_control_c_leaves_whole_lines_and_says_how_to_go_on(tmp_path):
     ]
     said = killed(command, file, 1, how=signal.SIGINT)
     assert (
-        "stopped; the same command goes on from what is written" in said and "Traceback" not in said
+        "stopped; the same command resumes from what is written" in said and "Traceback" not in said
     )
     rows = read_jsonl(file)
     assert rows and file.read_bytes().count(b"\n") == len(rows)

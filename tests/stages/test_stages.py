@@ -136,7 +136,8 @@ def test_scores_name_every_model_and_how_it_was_sampled(story):
         assert len(read_jsonl(story / f"completions/held_out/{name}.jsonl")) == 30
         about = json.loads((story / f"completions/held_out/{name}.manifest.json").read_text())
         assert (
-            about["model"]["first_prompt"].endswith("=") and about["sampling"]["tokens_per_second"] > 0
+            about["model"]["first_prompt"].endswith("=")
+            and about["sampling"]["tokens_per_second"] > 0
         )
         train = document["train"]["models"][name]  # as many training questions beside them
         assert train["n"] == 20 and len(read_jsonl(story / f"completions/train/{name}.jsonl")) == 20

@@ -14,6 +14,7 @@ from recipes.core.files import append_jsonl, read_jsonl, replace_jsonl
 from recipes.core.generation.samplers import Sampler
 from recipes.core.generation.sampling import Completion, SamplingArguments, batches
 from recipes.core.generation.types import Sample
+from recipes.core.runtime.console import progress_display
 from recipes.core.runtime.device import process_state
 from recipes.core.runtime.watchdog import report_activity
 from rewards import Reward, score_completions
@@ -104,25 +105,24 @@ def collect_samples(sampler: Sampler, job: SamplingJob) -> tuple[list[Sample], d
     Returns:
         All samples in the order of the questions, and `SamplingStats.summary()` of this process.
     """
-    from tqdm import tqdm
-
     state = process_state()
     existing = {_key(row) for row in read_jsonl(job.file)}
     state.wait_for_everyone()  # until every process has read the file
 
     # Sample, score and append, one batch at a time: a kill loses one batch at most.
     stats = SamplingStats()
+    _log_header(sampler, job)
     pending = _pending_batches(job, existing, sampler.batch_dependent)
     started = time.perf_counter()
     hidden = not state.is_main_process
-    with tqdm(pending, desc=job.label, unit="batch", disable=hidden) as progress:
-        for batch in progress:
+    with progress_display(job.label, len(pending), hidden) as progress:
+        for batch in pending:
             report_activity(f"sampling and scoring batch {batch.number}")
             samples = _run_batch(sampler, job, batch)
             append_jsonl(job.file, [s for s in samples if _key(s) not in existing])
             stats.add(samples, failed=len(batch.samples) - len(samples))
             stats.seconds = time.perf_counter() - started
-            progress.set_postfix_str(stats.progress())
+            progress.update(stats.progress())
     if stats.failed:
         total = stats.failed + stats.completions
         logger.warning(
@@ -137,6 +137,21 @@ def collect_samples(sampler: Sampler, job: SamplingJob) -> tuple[list[Sample], d
     if state.is_main_process:
         replace_jsonl(job.file, ordered)
     return ordered, stats.summary()
+
+
+def _log_header(sampler: Sampler, job: SamplingJob) -> None:
+    """Logs what is sampled from which model, and where the samples go."""
+    parameters = sampler.metadata.get("parameters")
+    size = f" ({parameters:,} parameters)" if parameters else ""
+    logger.info(
+        "%s: %d x %d samples of %s%s; writes %s",
+        job.label,
+        len(job.questions),
+        job.sampling.num_generations,
+        sampler.metadata["model"],
+        size,
+        job.file,
+    )
 
 
 def _pending_batches(

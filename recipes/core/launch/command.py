@@ -8,7 +8,7 @@ from trl import ModelConfig
 from recipes.core.config.config import Config, read_config
 from recipes.core.errors import UserError
 from recipes.core.launch.accelerate_configs import Spec, check_accelerate_config, get_spec
-from recipes.core.launch.host import check_compiler, visible_gpus
+from recipes.core.launch.host import check_compiler, cpu_cores, visible_gpus
 from recipes.core.launch.processes import (
     check_total_processes,
     count_processes,
@@ -42,12 +42,14 @@ class Launch:
         processes: how many processes it starts on this machine.
         environment: variables to add to the current ones.
         server: the vLLM server to start first, or `None`.
+        threads: of each process, unless OMP_NUM_THREADS sets them; 0 leaves them to accelerate.
     """
 
     command: list[str]
     processes: int
     environment: dict[str, str]
     server: Server | None
+    threads: int = 0
 
     def __str__(self) -> str:
         lines = []
@@ -102,7 +104,9 @@ def build_command(request: LaunchRequest) -> Launch:
     command += ["--config_file", f"accelerate_configs/{accelerate}.yaml"]
     command += ["--num_processes", str(total), *rendezvous_options(request, total)]
     command += [f"recipes/{request.stage}.py", "--config", request.config, *keys]
-    return Launch(command, processes, environment, server)
+    # accelerate would choose the same number of threads, and print three lines about it.
+    threads = cpu_cores() if accelerate == "cpu" else 0
+    return Launch(command, processes, environment, server, threads)
 
 
 def _check_vllm_option(request: LaunchRequest, config: Config, spec: Spec, gpus: int) -> None:

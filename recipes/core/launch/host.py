@@ -45,6 +45,11 @@ def visible_gpus() -> list[str]:
     return names[:count] if names else [str(index) for index in range(count)]
 
 
+def cpu_cores() -> int:
+    """Physical cores of this machine."""
+    return psutil.cpu_count(logical=False) or 1
+
+
 def check_compiler() -> None:
     """Raises `UserError` without a C compiler.
 

@@ -84,6 +84,8 @@ def _run(launch: Launch, signals: SignalRecorder, folder: Path) -> Outcome:
         # After SIGTERM torch's agent kills its processes in 30 seconds; saving may take longer.
         "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(round(GRACE_SECONDS)),
     }
+    if launch.threads and "OMP_NUM_THREADS" not in os.environ:
+        environment["OMP_NUM_THREADS"] = str(launch.threads)
     trainer = _start(launch.command, environment)
     _wait(trainer, server, signals, folder)
 

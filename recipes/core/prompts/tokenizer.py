@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from recipes.core.errors import UserError
 from recipes.core.paths import CHAT_TEMPLATES
+from recipes.core.runtime.console import hide_loading_bars
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -32,6 +33,7 @@ def load_tokenizer(
     """
     from transformers import AutoTokenizer
 
+    hide_loading_bars()  # before the first model is loaded
     try:
         tokenizer = AutoTokenizer.from_pretrained(model, **kwargs)
     except (OSError, ValueError) as error:

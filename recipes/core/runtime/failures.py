@@ -1,9 +1,11 @@
-"""Recognises the failures that need their own message: out of memory, a full disk, a lost connection."""
+"""Recognises failures that deserve their own message: no memory, no disk space, a lost connection."""
 
+import errno
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
-# What torch's messages have in common when the other end of a collective is gone.
+# Words in torch's messages when the other end of a collective is gone.
 COMMUNICATION_ERRORS = (
     "gloo",
     "nccl",
@@ -13,44 +15,53 @@ COMMUNICATION_ERRORS = (
     "processgroup",
 )
 
+# For stages without a memory estimate.
+OOM_REMEDY = (
+    "write a smaller batch_size (per_device_train_batch_size) or a smaller model, "
+    "or free the device"
+)
 
-# Where no plan of a training says more.
-OOM_REMEDY = "write a smaller batch_size (per_device_train_batch_size) or a smaller model, or free the device"
+# torch does not report a full disk as such; less free space than this does.
+MIN_FREE_BYTES = 1 << 24
 
 
-MIN_FREE_BYTES = (
-    1 << 24
-)  # bytes; torch does not say that a disk is full, but less than this being free does
+def is_communication_failure(error: BaseException) -> bool:
+    """Whether a collective failed because another process is gone."""
+    text = str(error).lower()
+    return any(word in text for word in COMMUNICATION_ERRORS)
 
 
 def is_disk_full(error: BaseException, folder: Path) -> bool:
-    """Whether `error`, raised while saving to `folder`, came of a full disk."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if (isinstance(cause, OSError) and cause.errno in (28, 122)) or "No space left" in str(
-            cause
-        ):  # ENOSPC, EDQUOT
+    """Whether `error`, raised while saving to `folder`, was caused by a full disk."""
+    for cause in _causes(error):
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
             return True
-        cause = cause.__cause__ or cause.__context__
+        if "No space left" in str(cause):
+            return True
     return shutil.disk_usage(folder).free < MIN_FREE_BYTES
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether `error`, or one that it came from, says that the device's memory was not enough."""
+    """Whether `error` or one of its causes is a lack of memory on the device."""
     import torch
 
-    chain, seen = [error], set[int]()
-    while chain:
-        link = chain.pop()
-        seen.add(id(link))
-        # torch's CPU allocator has no class of its own: c10/core/impl/alloc_cpu.cpp, "can't allocate memory" or "not enough memory"
-        if isinstance(link, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator: " in str(
-            link
-        ):
+    for cause in _causes(error):
+        if isinstance(cause, MemoryError | torch.OutOfMemoryError):
             return True
-        chain += [
-            before
-            for before in (link.__cause__, link.__context__)
-            if before is not None and id(before) not in seen
-        ]
+        # torch's CPU allocator has no exception class: c10/core/impl/alloc_cpu.cpp.
+        if "DefaultCPUAllocator: " in str(cause):
+            return True
     return False
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """`error` and every exception in its chain, each once."""
+    pending: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while pending:
+        cause = pending.pop()
+        if cause is None or id(cause) in seen:
+            continue
+        seen.add(id(cause))
+        yield cause
+        pending += [cause.__cause__, cause.__context__]

@@ -1,4 +1,4 @@
-"""Exit codes of a run, and how a process ends with its parent."""
+"""Exit codes of a run, and how its processes end together."""
 
 import ctypes
 import json
@@ -6,30 +6,36 @@ import os
 import signal
 import sys
 
-LOST = 70  # exit code
+# Exit codes of a stage and of the launcher, besides 0 and Python's own 1.
+USER_ERROR = 2  # a mistake that the user can fix, in one line
+LOST = 70  # a process of the group died or hangs
+STOPPED = 75  # saved, and the same command resumes (EX_TEMPFAIL, "try again")
+INTERRUPTED = 130  # Ctrl-C
+
+GRACE_SECONDS = 600.0  # time to save in after SIGTERM
+
+# linux/prctl.h
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
 
 
 def record_exit_reason(rank: int, code: int, message: str) -> None:
-    """Leaves for the launcher why this process ends: accelerate's own exit code is 1 whatever its processes say."""
-    if folder := os.environ.get("LAUNCH_FOLDER"):
+    """Tells the launcher why this process ends.
+
+    accelerate's own exit code is 1, whatever happened in its processes.
+    """
+    folder = os.environ.get("LAUNCH_FOLDER")
+    if folder:
         with open(os.path.join(folder, str(rank)), "w", encoding="utf-8") as file:
             json.dump({"code": code, "message": message}, file)
 
 
-STOPPED = 75  # exit code: saved, the same command goes on (EX_TEMPFAIL, "try again")
-
-
-GRACE_SECONDS = 600.0  # seconds to save in after SIGTERM
-
-
-PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
-
-
 def end_with_parent(number: int = signal.SIGTERM) -> None:
-    """The calling process gets this signal when the one that started it ends in any way. Linux only; elsewhere nothing happens."""
+    """Has this process receive a signal when its parent ends in any way (Linux only)."""
     set_process_option(PR_SET_PDEATHSIG, number)
 
 
 def set_process_option(option: int, value: int) -> None:
+    """Calls prctl on Linux; does nothing elsewhere."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(option, value)

@@ -1,7 +1,12 @@
-"""What every process of a run does, told to the others: one that dies or hangs ends the run, with its rank and what it did last.
+"""Heartbeat and watchdog: detects ranks that died or hang, and ends the run with a reason.
 
-Each process says what it does (`did`). A thread tells the others once a second, through the store in which they met (torch's
-TCPStore), and listens to them. Without that a collective waits for a dead process for half an hour, or for ever.
+Without it a collective waits for a dead process for half an hour, or for ever. The protocol:
+
+1. Every process reports what it is doing (`report_activity`), and so how far it has come.
+2. A thread publishes that as a heartbeat once a second, in the store where the processes met
+   (torch's TCPStore), and reads the heartbeats of the others.
+3. A second thread looks for a rank that is silent, that has ended with an error, or for which all
+   others have waited too long; then it writes the reason and ends this process with code 70.
 """
 
 import json
@@ -10,163 +15,219 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import timedelta
 from typing import Any
 
 from recipes.core.runtime.stopping import LOST, record_exit_reason
 
-SILENCE_LIMIT = (
-    60.0  # seconds without a word: the process is dead or stopped, or its machine cannot be reached
-)
-
-
-HANG_LIMIT = 7200.0  # seconds in which no process begins anything new; once a training has begun, its key `ddp_timeout`
-
-
+SILENCE_LIMIT = 60.0  # seconds without a heartbeat: dead, stopped or unreachable
+HANG_LIMIT = 7200.0  # seconds without a new activity of any rank; in training `ddp_timeout`
+ERROR_DELAY = 10.0  # seconds in which a process may fail by itself, and report more
 _HEARTBEAT_PERIOD = 1.0  # seconds
+_RANKS_PER_SECOND = 32  # the store of a thousand processes is a single process
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """What a rank publishes.
+
+    Attributes:
+        sent: the sender's clock; only whether it changes matters.
+        progress: number of activities so far.
+        activity: what it is doing, in words.
+        age: seconds since the activity began.
+        waiting: whether it is inside one of torch's collectives.
+        exit_reason: `None` while it runs, "" once it has done its part, else its error.
+    """
+
+    sent: float
+    progress: int
+    activity: str
+    age: float
+    waiting: bool
+    exit_reason: str | None
 
 
 class Watchdog:
-    """What this process tells, and what it has heard. `leave` is called with the reason once the run cannot go on."""
+    """The heartbeat of this process, and the ones it has received.
 
-    def __init__(self, rank: int, processes: int, leave: Callable[[str], None]) -> None:
-        self.rank, self.processes, self.leave = rank, processes, leave
-        self.limit, self.began = HANG_LIMIT, time.monotonic()
-        self.period = max(
-            _HEARTBEAT_PERIOD, processes / 32
-        )  # the store of a thousand processes is one process
-        self.marks, self.what, self.since = 0, "starting", time.monotonic()
-        self.ended: str | None = None  # "" if this process has done its part, else why it could not
-        self.heard: dict[
-            int, dict[str, Any]
-        ] = {}  # what each other rank said last, and `at`: when that was new
-        self.round = time.monotonic()  # when the store last answered
+    Attributes:
+        exit_reason: `None` while this process runs, "" once it has done its part, else its error.
+        limit: seconds without a new activity of any rank after which the run hangs.
+        period: seconds between heartbeats.
+    """
+
+    def __init__(self, rank: int, processes: int, abort: Callable[[str], None]) -> None:
+        """`abort` is called with the reason once the run cannot continue."""
+        self.rank = rank
+        self.processes = processes
+        self.abort = abort
+        self.limit = HANG_LIMIT
+        self.period = max(_HEARTBEAT_PERIOD, processes / _RANKS_PER_SECOND)
+        self.exit_reason: str | None = None
+        self.heartbeats: dict[int, Heartbeat] = {}  # the latest of each other rank
+        self.received: dict[int, float] = {}  # when it was new, by this process's clock
+        now = time.monotonic()
+        self.started = now
+        self.last_store_reply = now
+        self.progress = 0
+        self.activity = "starting"
+        self.activity_started = now
         self.store: Any = None
-        if processes > 1:
-            from datetime import timedelta
+        if processes > 1:  # nobody waits for a single process
+            self._connect()
 
-            from torch.distributed import TCPStore
+    def report(self, activity: str, alone: bool = False) -> None:
+        """Reports what this process does from now on.
 
-            where = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-            self.store = TCPStore(
-                *where,
-                is_master=False,
-                wait_for_workers=False,
-                timeout=timedelta(seconds=SILENCE_LIMIT),
-            )
-            for work in (self._talk, self._guard):  # for a process by itself nobody waits
-                threading.Thread(target=work, daemon=True).start()
-
-    def did(self, what: str, alone: bool = False) -> None:
-        """Says what this process does from now on. What one does `alone` does not count in how far it has come."""
-        self.marks, self.what, self.since = self.marks + (not alone), what, time.monotonic()
+        What one process does `alone` does not count as progress, which is compared between ranks.
+        """
+        if not alone:
+            self.progress += 1
+        self.activity = activity
+        self.activity_started = time.monotonic()
 
     def end(self, error: str = "") -> None:
-        """This process says no more: it has done its part, or could not because of `error`."""
-        self.ended = error
+        """Publishes that this process has done its part, or failed with `error`."""
+        self.exit_reason = error
         if self.store:
             try:
-                self._tell()
-            except RuntimeError:  # the one that keeps the store has ended, too
+                self._publish()
+            except RuntimeError:  # the process that keeps the store has ended too
                 return
 
     def missing(self, seconds: float) -> str | None:
-        """Who has not said anything for `seconds` without having done its part, and what they did last; `None` if nobody."""
+        """The ranks that were silent for `seconds` without having done their part.
+
+        Each with what it did last; `None` if there are none.
+        """
         now = time.monotonic()
-        lost = [
-            f"rank {rank} ({said['ended'] or said['what']})"
-            for rank, said in sorted(self.heard.items())
-            if now - said["at"] > seconds and said["ended"] != ""
-        ]
+        lost = []
+        for rank, heartbeat in sorted(self.heartbeats.items()):
+            is_silent = now - self.received[rank] > seconds
+            if is_silent and heartbeat.exit_reason != "":
+                lost.append(f"rank {rank} ({heartbeat.exit_reason or heartbeat.activity})")
         return ", ".join(lost) or None
 
-    def _tell(self) -> None:
-        self.store.set(
-            f"watch/{self.rank}",
-            json.dumps(self._state() | {"beat": time.time(), "ended": self.ended}),
-        )
+    def _connect(self) -> None:
+        from torch.distributed import TCPStore
 
-    def _state(self) -> dict[str, Any]:
-        return {
-            "marks": self.marks,
-            "what": self.what,
-            "age": time.monotonic() - self.since,
-            "waits": _in_collective(),
-        }
+        self.store = TCPStore(
+            os.environ["MASTER_ADDR"],
+            int(os.environ["MASTER_PORT"]),
+            is_master=False,
+            wait_for_workers=False,
+            timeout=timedelta(seconds=SILENCE_LIMIT),
+        )
+        for work in (self._talk, self._watch):
+            threading.Thread(target=work, daemon=True).start()
 
     def _talk(self) -> None:
-        others = [rank for rank in range(self.processes) if rank != self.rank]
-        while self.ended is None:
+        """Thread: publishes and polls heartbeats until this process ends."""
+        while self.exit_reason is None:
             try:
-                self._tell()
-                known = [
-                    rank
-                    for rank in others
-                    if rank in self.heard or self.store.check([f"watch/{rank}"])
-                ]
-                answers = self.store.multi_get([f"watch/{rank}" for rank in known]) if known else []
-            except (
-                RuntimeError
-            ):  # what the store raises when its process is gone; the guard knows what that means
+                self._publish()
+                self._poll()
+            except RuntimeError:
+                # The process that keeps the store is gone; the other thread knows what that means.
                 return
-            now = self.round = time.monotonic()
-            for rank, answer in zip(known, answers, strict=True):
-                said = json.loads(answer)
-                if said["beat"] != self.heard.get(rank, {}).get("beat"):
-                    self.heard[rank] = said | {"at": now}
             time.sleep(self.period)
 
-    def _guard(self) -> None:
-        while self.ended is None:
+    def _publish(self) -> None:
+        self.store.set(f"watch/{self.rank}", json.dumps(asdict(self._own_heartbeat())))
+
+    def _poll(self) -> None:
+        known = []
+        for rank in range(self.processes):
+            if rank == self.rank:
+                continue
+            if rank in self.heartbeats or self.store.check([f"watch/{rank}"]):
+                known.append(rank)
+        replies = self.store.multi_get([f"watch/{rank}" for rank in known]) if known else []
+        self.last_store_reply = time.monotonic()
+        for rank, reply in zip(known, replies, strict=True):
+            heartbeat = Heartbeat(**json.loads(reply))
+            previous = self.heartbeats.get(rank)
+            if previous is None or heartbeat.sent != previous.sent:
+                self.heartbeats[rank] = heartbeat
+                self.received[rank] = self.last_store_reply
+
+    def _own_heartbeat(self) -> Heartbeat:
+        return Heartbeat(
+            sent=time.time(),
+            progress=self.progress,
+            activity=self.activity,
+            age=time.monotonic() - self.activity_started,
+            waiting=_in_collective(),
+            exit_reason=self.exit_reason,
+        )
+
+    def _watch(self) -> None:
+        """Thread: ends this process once the run cannot continue."""
+        while self.exit_reason is None:
             before = time.monotonic()
             time.sleep(self.period)
             now = time.monotonic()
-            if (
-                now - before > 10 * self.period
-            ):  # this process was suspended, and the others perhaps with it: all start anew
-                self.round = self.since = now
-                self.heard = {rank: said | {"at": now} for rank, said in self.heard.items()}
-            elif self.ended is None and (reason := self._reason()):
-                self.leave(reason)
+            if now - before > 10 * self.period:
+                # This process was suspended, perhaps the others with it: all clocks start again.
+                self.last_store_reply = now
+                self.activity_started = now
+                self.received = dict.fromkeys(self.received, now)
+                continue
+            reason = self._diagnose()
+            if reason and self.exit_reason is None:
+                self.abort(reason)
                 return
 
-    def _reason(self) -> str | None:
+    def _diagnose(self) -> str | None:
+        """Why the run cannot continue; `None` if it can."""
         now = time.monotonic()
-        if self.store and now - self.round > SILENCE_LIMIT:
+        if self.store and now - self.last_store_reply > SILENCE_LIMIT:
             host = os.environ["MASTER_ADDR"]
-            return f"the machine of rank 0 ({host}) has not answered for {SILENCE_LIMIT:.0f} s; this process: {self.what}"
-        if lost := self.missing(SILENCE_LIMIT):
-            return f"nothing heard for {SILENCE_LIMIT:.0f} s of {lost}"
-        for rank, said in sorted(self.heard.items()):
-            if (
-                said["ended"] and now - said["at"] > 10
-            ):  # by then this process would have failed by itself, and said more
-                return f"rank {rank} has ended: {said['ended']}"
-        never = set(range(self.processes)) - set(self.heard) - {self.rank}
-        if never and now - self.began > self.limit:
-            return f"never heard of rank {min(never)} in {self.limit:.0f} s"
-        working = {rank: said for rank, said in self.heard.items() if said["ended"] is None} | {
-            self.rank: self._state()
-        }
-        if all(said["age"] > self.limit for said in working.values()):
-            # All but one of them wait for that one, which came least far. NCCL's waiting is not seen, so it may be one of several.
-            least = min((said["waits"], said["marks"]) for said in working.values())
-            ranks = [
-                rank
-                for rank, said in sorted(working.items())
-                if (said["waits"], said["marks"]) == least
-            ]
-            who = (
-                f"rank {ranks[0]}"
-                if len(ranks) == 1
-                else f"one of the ranks {', '.join(map(str, ranks))}"
+            return (
+                f"the machine of rank 0 ({host}) has not answered for {SILENCE_LIMIT:.0f} s; "
+                f"this process: {self.activity}"
             )
-            said = working[ranks[0]]
-            return f"{who} hangs: {said['what']}, for {said['age']:.0f} s (the limit is {self.limit:.0f})"
-        return None
+        lost = self.missing(SILENCE_LIMIT)
+        if lost:
+            return f"no heartbeat for {SILENCE_LIMIT:.0f} s from {lost}"
+        for rank, heartbeat in sorted(self.heartbeats.items()):
+            if heartbeat.exit_reason and now - self.received[rank] > ERROR_DELAY:
+                return f"rank {rank} has ended: {heartbeat.exit_reason}"
+        silent = set(range(self.processes)) - set(self.heartbeats) - {self.rank}
+        if silent and now - self.started > self.limit:
+            return f"no heartbeat from rank {min(silent)} in {self.limit:.0f} s"
+        return self._diagnose_hang()
+
+    def _diagnose_hang(self) -> str | None:
+        """Which rank hangs, if no rank has begun a new activity within the limit."""
+        running = {self.rank: self._own_heartbeat()}
+        for rank, heartbeat in self.heartbeats.items():
+            if heartbeat.exit_reason is None:
+                running[rank] = heartbeat
+        if not all(heartbeat.age > self.limit for heartbeat in running.values()):
+            return None
+
+        # All but one wait for that one, which has come least far. NCCL's waiting cannot be seen
+        # from Python, so it may be one of several.
+        least = min((heartbeat.waiting, heartbeat.progress) for heartbeat in running.values())
+        suspects = []
+        for rank, heartbeat in sorted(running.items()):
+            if (heartbeat.waiting, heartbeat.progress) == least:
+                suspects.append(rank)
+        name = f"rank {suspects[0]}"
+        if len(suspects) > 1:
+            name = f"one of the ranks {', '.join(map(str, suspects))}"
+        suspect = running[suspects[0]]
+        return (
+            f"{name} hangs: {suspect.activity}, for {suspect.age:.0f} s "
+            f"(the limit is {self.limit:.0f})"
+        )
 
 
 def _in_collective() -> bool:
-    """Whether the main thread is in one of torch's collectives."""
+    """Whether the main thread is inside one of torch's collectives."""
     frame = sys._current_frames().get(threading.main_thread().ident or 0)
     while frame:
         if "/torch/distributed/" in frame.f_code.co_filename:
@@ -175,30 +236,31 @@ def _in_collective() -> bool:
     return False
 
 
-_watchdog: Watchdog | None = None
+_watchdog: Watchdog | None = None  # of this process
 
 
 def start_watchdog(rank: int, processes: int) -> Watchdog:
-    """Watches the run from now on."""
+    """Starts watching the run."""
     global _watchdog
 
-    def leave(reason: str) -> None:
+    def abort(reason: str) -> None:
         sys.stderr.write(f"[rank {rank}] error: {reason}\n")
         sys.stderr.flush()
         record_exit_reason(rank, LOST, reason)
-        os._exit(LOST)  # the main thread may wait in a collective, where no exception reaches it
+        # The main thread may wait in a collective, where no exception reaches it.
+        os._exit(LOST)
 
-    _watchdog = Watchdog(rank, processes, leave)
+    _watchdog = Watchdog(rank, processes, abort)
     return _watchdog
 
 
-def report_activity(what: str, alone: bool = False) -> None:
-    """As `Watch.did`."""
+def report_activity(activity: str, alone: bool = False) -> None:
+    """Reports what this process does from now on; see `Watchdog.report`."""
     if _watchdog:
-        _watchdog.did(what, alone)
+        _watchdog.report(activity, alone)
 
 
 def set_hang_limit(seconds: float) -> None:
-    """After so many seconds in which nothing new was begun, the run hangs."""
+    """Sets after how many seconds without a new activity the run hangs."""
     if _watchdog:
         _watchdog.limit = seconds

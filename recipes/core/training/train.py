@@ -1,5 +1,6 @@
 """Runs a trainer: from its checkpoint to a verified model, or to one readable line about a failure."""
 
+import logging
 import os
 import signal
 from pathlib import Path
@@ -30,6 +31,8 @@ from recipes.core.training.callbacks.progress import ConsoleProgress
 from recipes.core.training.callbacks.stopping import GracefulStop
 from recipes.core.training.callbacks.watchdog import WatchdogProgress
 
+logger = logging.getLogger(__name__)
+
 OOM_REMEDY = (
     "write a smaller per_device_train_batch_size, and a larger gradient_accumulation_steps "
     "for the same batch"
@@ -54,6 +57,7 @@ def train(
     _set_callbacks(trainer, stop)
     run.measured["distributed_type"] = trainer.accelerator.distributed_type.value
 
+    _log_header(trainer, run)
     report_activity("preparing to train")
     set_hang_limit(trainer.args.ddp_timeout)
     _write_status(trainer, run, "running")
@@ -69,6 +73,20 @@ def train(
             raise
         raise UserError(problem) from error
     trainer.end()
+
+
+def _log_header(trainer: Trainer, run: TrainingRun) -> None:
+    """Logs the first line of a training stage: what is trained, on what, and where it goes."""
+    model: Any = trainer.model
+    trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+    logger.info(
+        "%s: trains %s of %s parameters on %s; writes %s",
+        run.stage,
+        f"{trained:,}",
+        f"{model.num_parameters():,}",
+        trainer.args.device,
+        run.folder,
+    )
 
 
 def _set_callbacks(trainer: Trainer, stop: GracefulStop) -> None:

@@ -1,9 +1,14 @@
 """The console output of a training run: one progress bar, and one short line per log."""
 
+import logging
+from contextlib import ExitStack
 from typing import Any
 
-from transformers import TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer_callback import ProgressCallback
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from recipes.core.runtime.console import progress_display
+
+logger = logging.getLogger(__name__)
 
 # The metrics that a line shows, under short names; all of them are in trainer_state.json.
 CONSOLE_METRICS = {
@@ -19,8 +24,23 @@ CONSOLE_METRICS = {
 }
 
 
-class ConsoleProgress(ProgressCallback):
-    """transformers' progress bar, with a line of the most important metrics instead of all."""
+class ConsoleProgress(TrainerCallback):
+    """A bar of the steps on a terminal, and a line of the most important metrics per log."""
+
+    def __init__(self) -> None:
+        self.stack = ExitStack()
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        hidden = not state.is_world_process_zero or bool(args.disable_tqdm)
+        remaining = state.max_steps - state.global_step
+        self.bar = self.stack.enter_context(progress_display("training", remaining, hidden))
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self.bar.update("")
 
     def on_log(
         self,
@@ -30,11 +50,14 @@ class ConsoleProgress(ProgressCallback):
         logs: Any = None,
         **kwargs: Any,
     ) -> None:
-        if not state.is_world_process_zero or self.training_bar is None:
-            return
-        line = format_metrics(logs)
-        if line:
-            self.training_bar.write(f"step {state.global_step:>4}/{state.max_steps}  {line}")
+        line = format_metrics(logs or {})
+        if line and state.is_world_process_zero:
+            logger.info("step %4d/%d  %s", state.global_step, state.max_steps, line)
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self.stack.close()
 
 
 def format_metrics(logs: dict[str, Any]) -> str:
