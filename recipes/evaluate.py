@@ -65,7 +65,6 @@ STAGE = StageSpec(
 def main() -> None:
     config = load_config(STAGE)
     args = config.parse(EvaluateArguments)
-    model_args = config.parse(ModelConfig)
     sampling = config.parse(SamplingArguments)
 
     # Mistakes that can be found within a second: paths of all models, rewards, missing datasets.
@@ -76,25 +75,33 @@ def main() -> None:
     # Every model answers every benchmark; what is already on the disk is not sampled again.
     scores = ScoreBook(config.parse(RunArguments).seed)
     for model, path in models.items():
-        endpoint = config.parse(EndpointArguments)
-        with open_sampler(path, model_args, endpoint, args.chat_template) as sampler:
+        with open_model(config, path) as sampler:
             for benchmark in benchmarks:
                 evaluation = Evaluation(config, sampling, model, path, benchmark)
-                samples, stats = evaluation.run(sampler)
+                samples, speed = evaluation.run(sampler)
                 scores.add(model, benchmark.name, samples, sampler.metadata)
-                scores.add_speed(model, benchmark.name, stats)
+                scores.add_speed(model, benchmark.name, speed)
                 if args.greedy:
-                    samples, _ = evaluation.greedy().run(sampler)
-                    scores.add_greedy(model, benchmark.name, samples)
+                    greedy_samples, _ = evaluation.greedy().run(sampler)
+                    scores.add_greedy(model, benchmark.name, greedy_samples)
     if not process_state().is_main_process:
         return
 
-    # One document for machines, one table for people.
+    # One document for programs, one table for people.
     write_scores(config, scores, models, benchmarks)
     sys.stdout.write(score_table(scores, sampling))
-    wrote = f"{config.run_dir}/scores.json and {config.run_dir}/completions"
-    read = f"{len(benchmarks[0].questions)} held-out questions of {args.dataset_name}"
-    log_summary("evaluate", read, wrote, config.started)
+    log_summary(
+        "evaluate",
+        f"{len(benchmarks[0].questions)} held-out questions of {args.dataset_name}",
+        f"{config.run_dir}/scores.json and {config.run_dir}/completions",
+        config.started,
+    )
+
+
+def open_model(config: Config, path: str) -> Sampler:
+    """The sampler of one model, which is loaded until its `with` block ends."""
+    template = config.parse(EvaluateArguments).chat_template
+    return open_sampler(path, config.parse(ModelConfig), config.parse(EndpointArguments), template)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ Resumes  with the completions that are missing when the same command is run agai
 """
 
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trl import ModelConfig
 
@@ -20,9 +22,15 @@ from recipes.core.data import (
     drop_long_prompts,
     load_questions,
 )
-from recipes.core.distillation import TraceArguments, require_traces, select_traces
+from recipes.core.distillation import (
+    Selection,
+    TraceArguments,
+    require_traces,
+    select_traces,
+)
 from recipes.core.files import replace_jsonl
 from recipes.core.generation import (
+    Sample,
     SamplerArguments,
     SamplingArguments,
     SamplingJob,
@@ -36,6 +44,9 @@ from recipes.core.runs.manifest import write_manifest
 from recipes.core.runtime.device import process_state
 from recipes.core.runtime.entrypoint import run_stage
 from rewards import get_reward
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 
 @dataclass
@@ -60,11 +71,25 @@ STAGE = StageSpec(
 )
 
 
+@dataclass(frozen=True)
+class Generations:
+    """Everything that the teacher sampled.
+
+    Attributes:
+        file: generations.jsonl.
+        read: what was sampled from, in words.
+    """
+
+    file: Path
+    samples: list[Sample]
+    provenance: Provenance
+    read: str
+
+
 def main() -> None:
     config = load_config(STAGE)
     args = config.parse(GenerateArguments)
     selection = config.parse(TraceArguments)
-    seed = config.parse(RunArguments).seed
 
     # Mistakes that can be found within a second: the teacher's path, rewards, a missing dataset.
     fail_fast(config)
@@ -73,19 +98,31 @@ def main() -> None:
     held_out = benchmark_questions(args, config.source) if selection.decontaminate else []
 
     # Sample: every question is answered `num_generations` times, and every answer is scored.
-    with open_sampler(
-        teacher, config.parse(ModelConfig), config.parse(SamplerArguments), args.chat_template
-    ) as sampler:
+    generations = sample_teacher(config, teacher, questions)
+    if not process_state().is_main_process:
+        return
+
+    # Select: finished, correct and well-formed samples that a student can learn from.
+    seed = config.parse(RunArguments).seed
+    selected = select_traces(generations.samples, selection, held_out, seed)
+    require_traces(generations.file, selected.funnel)
+    write_traces(config, generations, selected)
+
+
+def sample_teacher(config: Config, teacher: str, questions: "Dataset") -> Generations:
+    """The teacher's answers to the questions; those in generations.jsonl are not sampled again."""
+    args = config.parse(GenerateArguments)
+    model_args = config.parse(ModelConfig)
+    sampler_args = config.parse(SamplerArguments)
+    with open_sampler(teacher, model_args, sampler_args, args.chat_template) as sampler:
         if sampler.tokenizer:
             questions = drop_long_prompts(questions, sampler.tokenizer, args.max_prompt_length)
         questions = drop_duplicates(questions)
-        provenance = Provenance(
-            config=sampling_config(config),
-            inputs={
-                "dataset": dataset_fingerprint(questions),
-                "teacher": teacher_fingerprint(config),
-            },
-        )
+        inputs = {
+            "dataset": dataset_fingerprint(questions),
+            "teacher": teacher_fingerprint(teacher, sampler_args),
+        }
+        provenance = Provenance(sampling_config(config), inputs)
         job = SamplingJob(
             questions,
             sampling=config.parse(SamplingArguments),
@@ -94,31 +131,33 @@ def main() -> None:
                 "format": get_reward("format"),
             },
             file=config.run_dir / "generations.jsonl",
-            seed=seed,
+            seed=config.parse(RunArguments).seed,
             batch_size=args.batch_size,
             label="generate",
         )
+        # Samples of another teacher or with other settings are refused, never mixed.
         with SamplingRun("generate", job.file, provenance, on_change=refuse_changes) as run:
             samples, stats = collect_samples(sampler, job)
             run.stats = stats or run.stats
-    if not process_state().is_main_process:
-        return
+    read = f"{len(questions)} questions and {teacher}"
+    return Generations(job.file, samples, provenance, read)
 
-    # Select: finished, correct and well-formed samples that a student can learn from.
-    traces, funnel = select_traces(samples, selection, held_out, seed)
-    require_traces(job.file, funnel)
-    replace_jsonl(config.run_dir / "traces.jsonl", traces)
+
+def write_traces(config: Config, generations: Generations, selected: Selection) -> None:
+    """Writes traces.jsonl and its manifest, and logs the funnel."""
+    file = config.run_dir / "traces.jsonl"
+    replace_jsonl(file, selected.traces)
+    selection = generations.provenance.config | config.resolve(TraceArguments)
     write_manifest(
         config.run_dir / "traces.manifest.json",
         "generate",
-        replace(provenance, config=provenance.config | config.resolve(TraceArguments)),
+        replace(generations.provenance, config=selection),
         config.started,
         status="finished",
-        funnel=funnel,
+        funnel=selected.funnel,
     )
-    counts = ", ".join(f"{count} {step.replace('_', ' ')}" for step, count in funnel.items())
-    wrote = f"{config.run_dir}/traces.jsonl ({counts})"
-    log_summary("generate", f"{len(questions)} questions and {teacher}", wrote, config.started)
+    counts = [f"{count} {step.replace('_', ' ')}" for step, count in selected.funnel.items()]
+    log_summary("generate", generations.read, f"{file} ({', '.join(counts)})", config.started)
 
 
 def teacher_name(config: Config) -> str:
@@ -129,11 +168,9 @@ def teacher_name(config: Config) -> str:
     return check_model_path("model_name_or_path", name)
 
 
-def teacher_fingerprint(config: Config) -> str | None:
-    """What identifies the teacher: its weights, or its address."""
-    teacher = teacher_name(config)
-    url = config.parse(SamplerArguments).teacher_url
-    return f"{teacher} at {url}" if url else model_sha256(teacher)
+def teacher_fingerprint(teacher: str, args: SamplerArguments) -> str | None:
+    """What identifies the teacher: its weights, or its name and address."""
+    return f"{teacher} at {args.teacher_url}" if args.teacher_url else model_sha256(teacher)
 
 
 def sampling_config(config: Config) -> dict[str, object]:

@@ -1,6 +1,7 @@
 """Distillation: which samples of the teacher become traces, and how a student learns them."""
 
 from recipes.core.distillation.select_traces import (
+    Selection,
     TraceArguments,
     require_traces,
     select_traces,
@@ -15,6 +16,7 @@ from recipes.core.distillation.trace_dataset import (
 )
 
 __all__ = [
+    "Selection",
     "TraceArguments",
     "TraceDatasetArguments",
     "check_first_target",
