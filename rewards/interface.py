@@ -35,9 +35,9 @@ class BatchReward:
     def check(self) -> None:
         """Raises what can be known to fail before the first batch. Called when a recipe's rewards are built."""
 
-    def judge(self, completions: Sequence[str], rows: Sequence[Row]) -> ScoredBatch:
+    def score_batch(self, completions: Sequence[str], rows: Sequence[Row]) -> ScoredBatch:
         """Judges `completions`; `rows` holds the columns of each, in the same order."""
         raise NotImplementedError
 
     def __call__(self, completion: str, **row: Any) -> float | None:
-        return self.judge([completion], [row]).scores[0]
+        return self.score_batch([completion], [row]).scores[0]

@@ -24,7 +24,7 @@ class Random(BatchReward):
         if not 0 <= self.probability <= 1:
             raise ValueError(f"probability is {self.probability}; write a number from 0 to 1")
 
-    def judge(self, completions: Sequence[str], rows: Sequence[Row]) -> ScoredBatch:
+    def score_batch(self, completions: Sequence[str], rows: Sequence[Row]) -> ScoredBatch:
         rng = random.Random(
             hashlib.sha256("\0".join(completions).encode("utf-8", "surrogatepass")).digest()
         )

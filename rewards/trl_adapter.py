@@ -105,7 +105,7 @@ def score_completions(
     """
     if isinstance(reward, BatchReward):
         try:
-            judged = reward.judge(completions, rows)
+            judged = reward.score_batch(completions, rows)
         except Exception as error:
             raise _raised(name, error, completions) from error
         return replace(judged, scores=_checked(name, judged.scores, completions))

@@ -33,7 +33,7 @@ class Accuracy(BatchReward):
     def __post_init__(self) -> None:
         Limits(self.timeout_seconds, self.memory_mb)
 
-    def judge(self, completions: Sequence[str], rows: Sequence[Row]) -> ScoredBatch:
+    def score_batch(self, completions: Sequence[str], rows: Sequence[Row]) -> ScoredBatch:
         pool = get_pool(Limits(self.timeout_seconds, self.memory_mb))
         golds = [_gold_text(row.get("answer")) for row in rows]
         hard = [gold for gold in dict.fromkeys(golds) if gold and read_value(gold) is None]

@@ -81,7 +81,7 @@ class Code(BatchReward):
         """Says which protections this machine gives. Raises `SandboxError` where one is missing and `unprotected` is false."""
         _announce(require_protections(self.unprotected))
 
-    def judge(self, completions: Sequence[str], rows: Sequence[Row]) -> ScoredBatch:
+    def score_batch(self, completions: Sequence[str], rows: Sequence[Row]) -> ScoredBatch:
         self.check()
         with ThreadPoolExecutor(cores()) as pool:
             verdicts = list(pool.map(self._judge, completions, rows))

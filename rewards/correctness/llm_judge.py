@@ -62,7 +62,7 @@ class LLMJudge(BatchReward):
         if "{completion}" not in self.prompt:
             raise ValueError("prompt has no {completion}")
 
-    def judge(self, completions: Sequence[str], rows: Sequence[Row]) -> ScoredBatch:
+    def score_batch(self, completions: Sequence[str], rows: Sequence[Row]) -> ScoredBatch:
         traces = [parse_completion(completion) for completion in completions]
         with ThreadPoolExecutor(self.concurrency) as threads:
             scores = list(threads.map(self._ask, traces, rows))

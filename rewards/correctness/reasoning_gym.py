@@ -36,7 +36,7 @@ class ReasoningGym(BatchReward):
                 "the package reasoning-gym is not installed; run: pip install reasoning-gym"
             )
 
-    def judge(self, completions: Sequence[str], rows: Sequence[Row]) -> ScoredBatch:
+    def score_batch(self, completions: Sequence[str], rows: Sequence[Row]) -> ScoredBatch:
         metadata = [_mapping(row.get("metadata")) for row in rows]
         known = [index for index, values in enumerate(metadata) if "source_dataset" in values]
         traces = {index: parse_completion(completions[index]) for index in known}

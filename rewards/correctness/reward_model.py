@@ -36,7 +36,7 @@ class RewardModel(BatchReward):
                 f"model_name_or_path: there is no folder {name!r}, and a hub id is owner/name"
             )
 
-    def judge(self, completions: Sequence[str], rows: Sequence[Row]) -> ScoredBatch:
+    def score_batch(self, completions: Sequence[str], rows: Sequence[Row]) -> ScoredBatch:
         import torch
 
         model, tokenizer = _load(self.model_name_or_path, self.revision)

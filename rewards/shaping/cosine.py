@@ -33,7 +33,7 @@ class Cosine(BatchReward):
         if self.max_tokens < 1:
             raise ValueError(f"max_tokens is {self.max_tokens}; write 1 or more")
 
-    def judge(self, completions: Sequence[str], rows: Sequence[Row]) -> ScoredBatch:
+    def score_batch(self, completions: Sequence[str], rows: Sequence[Row]) -> ScoredBatch:
         from rewards import get_reward, score_completions
 
         judged = score_completions(get_reward(self.verdict), self.verdict, completions, rows)

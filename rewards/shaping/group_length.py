@@ -23,7 +23,7 @@ class GroupLength(BatchReward):
 
     verdict: str = "accuracy"
 
-    def judge(self, completions: Sequence[str], rows: Sequence[Row]) -> ScoredBatch:
+    def score_batch(self, completions: Sequence[str], rows: Sequence[Row]) -> ScoredBatch:
         from rewards import get_reward, score_completions
 
         judged = score_completions(get_reward(self.verdict), self.verdict, completions, rows)

@@ -123,7 +123,7 @@ def test_the_answer_is_never_taken_from_the_think_block():
 
 
 def test_a_gold_that_cannot_be_read_leaves_every_completion_of_its_question_out():
-    judged = Accuracy().judge(
+    judged = Accuracy().score_batch(
         [answered("~"), answered("1"), "malformed", answered("2")],
         [{"answer": "~"}] * 3 + [{"answer": "2"}],
     )

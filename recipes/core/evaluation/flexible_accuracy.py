@@ -19,7 +19,7 @@ class FlexibleAccuracy(BatchReward):
 
     verdict: Reward
 
-    def judge(self, completions: Sequence[str], rows: Sequence[Columns]) -> ScoredBatch:
+    def score_batch(self, completions: Sequence[str], rows: Sequence[Columns]) -> ScoredBatch:
         return score_completions(
             self.verdict,
             "verdict",
