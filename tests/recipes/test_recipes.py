@@ -11,8 +11,9 @@ from recipes.core.config.config import load_config
 from recipes.core.config.stage import RunArguments
 from recipes.core.config.yaml_files import read_yaml
 from recipes.core.launch import cli
+from recipes.tools import check
 from rewards import build_rewards
-from rewards.__main__ import _entry, parser
+from rewards.__main__ import make_parser, parse_reward_option
 from tests.support.commands import ROOT, run
 
 STAGES = ("grpo", "generate", "sft", "evaluate")
@@ -88,11 +89,11 @@ def test_no_recipe_repeats_a_value_that_it_inherits(path):
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.name)
 def test_an_ideal_trace_earns_the_sum_of_the_positive_weights_and_no_completion_that_cheats_does(
-    recipe,
+    recipe, monkeypatch, capsys
 ):
-    done = run(sys.executable, "-m", "rewards", "audit", "--config", recipe / "grpo.yaml")
-    assert done.returncode == 0, done.stdout + done.stderr
-    _, ideal, *cases, summary = done.stdout.splitlines()
+    monkeypatch.setattr(sys, "argv", ["check", "--config", str(recipe / "grpo.yaml")])
+    check.main()  # raises SystemExit where a completion that cheats is paid
+    _, ideal, *cases, summary = capsys.readouterr().out.splitlines()
     positive = sum(
         max(0.0, entry["weight"]) for entry in read_yaml(recipe / "grpo.yaml")["rewards"]
     )
@@ -132,11 +133,9 @@ def test_every_command_in_a_readme_passes_a_dry_run(file, line):
         done = run("make", "--dry-run", *words[1:])
         assert done.returncode == 0, done.stderr
     elif words[:3] == ["python", "-m", "rewards"]:
-        arguments = parser().parse_args(words[3:])
-        build_rewards(
-            [_entry(text) for text in arguments.reward] if arguments.command == "score" else []
-        )
-        assert arguments.command == "score" or (ROOT / arguments.config).is_file()
+        arguments = make_parser().parse_args(words[3:])
+        assert arguments.reward
+        build_rewards([parse_reward_option(option) for option in arguments.reward])
     elif words[0] in (
         "vllm",
         "lm_eval",
@@ -144,6 +143,7 @@ def test_every_command_in_a_readme_passes_a_dry_run(file, line):
         assert "outputs/gsm8k/student" in line
     elif words[:2] == ["python", "-m"]:
         assert (ROOT / words[2].replace(".", "/")).with_suffix(".py").is_file()
+        assert "--config" not in words or (ROOT / words[words.index("--config") + 1]).is_file()
     elif words[0] == "python":
         assert (ROOT / words[1]).is_file()
     else:

@@ -312,10 +312,8 @@ def test_answers_built_to_hang_score_zero_are_counted_and_touch_no_other_complet
         thread.join()
     assert results == [1.0, 0.0, 0.0, 0.0, 0.0, 1.0]
     assert time.monotonic() - started < 15
-    assert (
-        2 <= metrics["judge/timeouts"] <= 4
-    )  # some of them fail by themselves, faster than the limit
-    assert metrics["rewards/accuracy/timed_out"] == metrics["judge/timeouts"] / 6
+    # Some of them fail by themselves, faster than the limit.
+    assert metrics["rewards/accuracy/timed_out"] in (2 / 6, 3 / 6, 4 / 6)
 
 
 def test_a_gold_built_to_hang_is_left_out():
