@@ -122,6 +122,7 @@ def get_reward(name: str, parameters: Mapping[str, Any] | None = None) -> Reward
     if not _is_dotted(name):
         return _get_registered(name, parameters)
 
+    # A user's own. TRL's form returns a list, and may need the arguments that only TRL passes.
     reward, parameters = _import_reward(name, parameters)
     if not takes_one_completion(reward):
         raise RewardError(
@@ -137,6 +138,7 @@ def _parse_entry(entry: Any) -> RewardEntry:
     elif isinstance(entry, dict):
         parameters = dict(entry)
 
+    # What remains after the name and the weight are the parameters of the reward.
     name = parameters.pop("name", None)
     if not isinstance(name, str):
         raise RewardError(
@@ -150,10 +152,12 @@ def _parse_entry(entry: Any) -> RewardEntry:
 
 
 def _build_function(entry: RewardEntry, prefix: str) -> RewardFunction:
+    # One of ours.
     if not _is_dotted(entry.name):
         reward = _get_registered(entry.name, entry.parameters)
         return RewardFunction(reward, entry.name, prefix=prefix)
 
+    # A user's own, in our form or in TRL's; metrics use its name without the module.
     reward, parameters = _import_reward(entry.name, entry.parameters)
     _, attribute = _split_path(entry.name)
     return function_class(reward)(reward, attribute, parameters, prefix)
@@ -161,6 +165,7 @@ def _build_function(entry: RewardEntry, prefix: str) -> RewardFunction:
 
 def _get_registered(name: str, parameters: Mapping[str, Any]) -> Reward:
     """An instance of a reward of `REWARDS`."""
+    # A misspelt name gets the nearest one as a hint.
     if name not in REWARDS:
         near = difflib.get_close_matches(name, REWARDS, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
@@ -168,6 +173,8 @@ def _get_registered(name: str, parameters: Mapping[str, Any]) -> Reward:
             f"rewards: there is no reward {name!r}; {hint}"
             f"There are: {', '.join(REWARDS)}, or package.module:callable"
         )
+
+    # Parameters are checked here, because the TypeError of a dataclass would not list them.
     reward_class = REWARDS[name]
     allowed = [field.name for field in fields(reward_class)] if is_dataclass(reward_class) else []
     for key in parameters:

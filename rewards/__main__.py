@@ -79,6 +79,7 @@ def score(file: Path, reward_options: Sequence[str], tokenizer: str | None) -> i
         name = option if entry["name"] in scores else entry["name"]
         scores[name] = score_and_summarize(name, function, columns)
 
+    # Written at the end: a reward scores all rows at once.
     for index in range(len(rows)):
         row_scores = {name: values[index] for name, values in scores.items()}
         sys.stdout.write(json.dumps({"row": index, "rewards": row_scores}) + "\n")
@@ -92,6 +93,7 @@ def score_and_summarize(
     metrics: dict[str, float] = {}
     scores = call_reward_function(function, log_metric=metrics.__setitem__, **columns)
 
+    # The summary: the mean, then what the reward measured itself.
     scored = [value for value in scores if value is not None]
     summary = {"mean": sum(scored) / len(scored) if scored else float("nan")}
     for key, value in metrics.items():
@@ -159,9 +161,12 @@ def make_columns(rows: Sequence[dict[str, Any]], tokenizer: str | None) -> dict[
     for row in rows:
         names |= dict.fromkeys(row)
     columns: dict[str, Any] = {name: [row.get(name) for row in rows] for name in names}
+
+    # TRL uses the plural for these two.
     columns["completions"] = columns.pop("completion")
     columns["prompts"] = columns.get("prompt", [None] * len(rows))
 
+    # The lengths of the completions, for rewards that depend on them.
     if tokenizer:
         from transformers import AutoTokenizer
 

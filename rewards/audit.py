@@ -52,6 +52,7 @@ class Audit:
 
     def table(self) -> str:
         """One line of equal width per case: its scores, the total, and its problem."""
+        # Columns are as wide as the longest name and the widest score.
         name_width = max(len(case.name) for case in self.cases)
         widths = [max(len(reward.name), 6) for reward in self.rewards]
         header = ["case".ljust(name_width)]
@@ -59,6 +60,7 @@ class Audit:
             header.append(reward.name.rjust(width))
         lines = ["  ".join([*header, " total"])]
 
+        # A reward that cannot score the row shows a dash.
         for case in self.cases:
             cells = [case.name.ljust(name_width)]
             for score, width in zip(case.scores, widths, strict=True):
@@ -77,11 +79,14 @@ class Audit:
 def audit_rewards(entries: Sequence[dict[str, Any] | str]) -> Audit:
     """Scores every case by the rewards of a recipe's `rewards:` entries."""
     functions, weights = build_rewards(entries)
+
+    # Rewards keep the name of their entry, because two modules may use the same function name.
     rewards = []
     for entry, function, weight in zip(entries, functions, weights, strict=True):
         name = entry if isinstance(entry, str) else entry["name"]
         rewards.append(AuditedReward(name, weight, _best_score(function)))
 
+    # Every case is compared with the right answer and with an honest failure.
     cases = score_cases(functions, weights)
     ideal = next(case for case in cases if case.name == IDEAL)
     no_idea = next(case for case in cases if case.name == NO_IDEA)
@@ -109,6 +114,7 @@ def score_cases(functions: Sequence[RewardFunction], weights: Sequence[float]) -
         [{"role": "assistant", "content": text}] for text in completions.values()
     ]
 
+    # One list of scores per reward, then one list per case with its weighted sum.
     scores = [call_reward_function(function, **columns) for function in functions]
     cases = []
     for name, *case_scores in zip(completions, *scores, strict=True):
@@ -141,6 +147,7 @@ def find_problem(case: Case, ideal: Case, no_idea: Case, rewards: Sequence[Audit
 
 def _find_problem_of_ideal(ideal: Case, no_idea: Case, rewards: Sequence[AuditedReward]) -> str:
     """The ideal completion must earn every reward in full, and one of them for its answer."""
+    # First: is every reward earned in full?
     full = 0.0
     for reward, earned in zip(rewards, ideal.scores, strict=True):
         best = reward.best_score
@@ -151,6 +158,7 @@ def _find_problem_of_ideal(ideal: Case, no_idea: Case, rewards: Sequence[Audited
     if ideal.total < full - TOTAL_TOLERANCE:
         return f"earns {ideal.total:.3g} of {full:.3g}"
 
+    # Second: does any of them depend on the answer?
     told_apart = any(
         _pays_for_answer(index, reward, ideal, no_idea) for index, reward in enumerate(rewards)
     )

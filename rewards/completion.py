@@ -32,6 +32,7 @@ def parse_completion(text: str) -> ParsedCompletion | None:
     # No pattern with `.*` here: on a megabyte of misplaced tags it would take minutes.
     if any(text.count(tag) != 1 for tag in TAGS):
         return None
+    # Every tag occurs once, so the four cuts are in order or find nothing.
     before, _, rest = text.partition("<think>")
     think, _, rest = rest.partition("</think>")
     between, _, rest = rest.partition("<answer>")
@@ -51,6 +52,7 @@ def flexible_completion(text: str) -> str:
         return text
     if "<think>" in text and "</think>" not in text:
         return ""  # still thinking
+    # Tags around or inside the answer must not break the rewritten format.
     answer = _last_answer(text.rpartition("</think>")[2])
     for tag in TAGS:
         answer = answer.replace(tag, "")

@@ -17,11 +17,14 @@ def score_completions(
     Raises `RewardError`, naming the reward, the row and the exception, if the reward raises or
     returns something that is neither a finite number nor `None`.
     """
+    # A batch reward knows what timed out and failed, so its counts are kept.
     if isinstance(reward, BatchReward):
         with errors_naming(name, f"a batch of {len(completions)} completions"):
             batch = reward.score_batch(completions, rows)
         return replace(batch, scores=check_scores(name, batch.scores, len(completions)))
 
+    # Any other reward scores one completion at a time. Its own column `completion`, if the dataset
+    # has one, gives way to the text that is scored.
     scores = []
     for index, (completion, row) in enumerate(zip(completions, rows, strict=True)):
         with errors_naming(name, f"row {index}: {completion[:200]!r}"):

@@ -60,6 +60,7 @@ class RewardFunction:
     def _log(self, batch: ScoredBatch, log_metric: LogMetric | None, seconds: float) -> None:
         if log_metric is None or not batch.scores:
             return
+        # Fractions and not counts: TRL averages over processes and calls.
         counts = {
             "none": batch.scores.count(None),
             "failed": batch.failed,
@@ -97,6 +98,7 @@ def function_class(reward: Any) -> type[RewardFunction]:
     """The class that calls `reward`, by the form in which it is written."""
     if takes_one_completion(reward):
         return RewardFunction
+    # TRL's form. An object with an async `__call__` counts as async, too.
     if inspect.iscoroutinefunction(reward) or inspect.iscoroutinefunction(reward.__call__):
         return AsyncRewardFunction
     return ColumnRewardFunction

@@ -52,6 +52,7 @@ class Choice:
 
 def _read_letter(text: str) -> str | None:
     """The letter that a text chooses, in upper case; `None` if it chooses none or several."""
+    # The plain text first: normalising `B) Paris` would lose the space behind the bracket.
     match = _CHOICE.fullmatch(text.strip()) or _CHOICE.fullmatch(normalize(text))
     if match is None:
         return None

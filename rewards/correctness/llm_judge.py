@@ -75,6 +75,7 @@ class LLMJudge(BatchReward):
 
     def score_batch(self, completions: Sequence[str], rows: Sequence[Row]) -> ScoredBatch:
         parsed = [parse_completion(completion) for completion in completions]
+        # The endpoint does the work, so threads are enough.
         with ThreadPoolExecutor(self.concurrency) as threads:
             scores = list(threads.map(self._score, parsed, rows))
         return ScoredBatch(scores, failed=scores.count(None))
@@ -85,6 +86,7 @@ class LLMJudge(BatchReward):
         reply = self._request(self._fill_prompt(parsed.answer, row))
         if reply is None:
             return None
+        # The last score counts: the judge may quote one from the answer first.
         scores = _SCORE.findall(reply)
         return float(scores[-1]) if scores else None
 

@@ -49,6 +49,7 @@ class RewardModel(BatchReward):
             _render(tokenizer, row["prompts"], completion)
             for completion, row in zip(completions, rows, strict=True)
         ]
+        # In small batches, because a reward model needs memory next to the policy.
         scores: list[float | None] = []
         for start in range(0, len(texts), self.batch_size):
             inputs = tokenizer(

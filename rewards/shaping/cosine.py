@@ -40,6 +40,7 @@ class Cosine(BatchReward):
         correct = score_completions(
             self.correctness_reward, "correctness_reward", completions, rows
         )
+        # The length decides how much a right or a wrong answer is worth.
         scores = [
             self._score(correctness, row)
             for correctness, row in zip(correct.scores, rows, strict=True)
@@ -49,6 +50,7 @@ class Cosine(BatchReward):
     def _score(self, correctness: float | None, row: Row) -> float | None:
         if correctness is None:
             return None
+        # Both ends of the schedule: `high` at length 0, `low` at `max_tokens`.
         if correctness == 1.0:
             low = self.min_value_correct
             high = self.max_value_correct
