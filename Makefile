@@ -5,7 +5,7 @@ STUDENTS ?=
 VENV ?= .venv
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
-.PHONY: install demo base grpo generate sft on_policy evaluate distill compare sweep test smoke lint clean
+.PHONY: install demo base check grpo generate sft on_policy evaluate distill compare sweep test smoke lint clean
 
 install: $(VENV)/installed  ## creates .venv with everything in requirements.txt
 
@@ -21,6 +21,9 @@ $(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt
 
 demo: install  ## the whole story on RECIPE: grpo, generate, sft, evaluate
 	@$(MAKE) --no-print-directory grpo distill
+
+check: install  ## audits the rewards of RECIPE on completions that cheat
+	python -m recipes.tools.check --config recipes/$(RECIPE)/grpo.yaml
 
 grpo generate sft on_policy evaluate:  ## one stage
 	@./launch.sh $@ recipes/$(RECIPE)/$@.yaml $(ARGS)

@@ -1,21 +1,21 @@
-"""Rewards: what is worth paying for.
+"""Rewards for GRPO: the registry, and how the `rewards:` entries of a recipe become functions.
 
-A reward judges one completion: `reward(completion=..., answer=..., **other columns of the row) -> float | None`.
-`None` means "cannot be judged, leave this row out", never "wrong". `build` turns a recipe's `rewards:` entries into
-callables for TRL's GRPOTrainer:
+A reward scores one completion: `reward(completion=..., answer=..., **columns) -> float | None`.
+`None` means "cannot be scored, leave this row out", never "wrong"; an exception stops the run.
 
     rewards:
       - {name: accuracy, weight: 1.0}
       - {name: format, weight: 0.2}
-      - {name: my_package.my_rewards:no_apologies, weight: 0.1}   # any TRL-style callable, by dotted path
+      - {name: my_package.my_rewards:no_apologies, weight: 0.1}   # your own, by dotted path
+
+rewards/README.md explains every reward and how to write one.
 """
 
 import difflib
 import importlib
-import inspect
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from functools import partial
 from typing import Any
 
@@ -30,6 +30,7 @@ from rewards.correctness.reward_model import RewardModel
 from rewards.interface import BatchReward, Reward, RewardError
 from rewards.isolation.sandbox import SandboxError
 from rewards.random_reward import Random
+from rewards.scoring import score_completions
 from rewards.shaping.cosine import Cosine
 from rewards.shaping.format import Format
 from rewards.shaping.group_length import GroupLength
@@ -38,13 +39,13 @@ from rewards.shaping.overlong import Overlong
 from rewards.shaping.reasoning_steps import ReasoningSteps
 from rewards.shaping.repetition import Repetition
 from rewards.shaping.tag_count import TagCount
-from rewards.trl_adapter import AsyncTRLFunction, TRLFunction, TRLReward, score_completions, text_of
+from rewards.trl_adapter import RewardFunction, function_class, takes_one_completion, text_of
 
 __all__ = [
     "REWARDS",
     "Reward",
     "RewardError",
-    "TRLReward",
+    "RewardFunction",
     "build_rewards",
     "get_reward",
     "score_completions",
@@ -71,101 +72,173 @@ REWARDS: dict[str, type] = {
     "overlong": Overlong,
     "cosine": Cosine,
     "length_group": GroupLength,
-    # Is it anything at all? The control.
+    # Does anything at all do as well? The control.
     "random": Random,
 }
+
+# The parameter that names another reward, and its name in older recipes.
+CORRECTNESS_PARAMETER = "correctness_reward"
+RENAMED_PARAMETERS = {"verdict": CORRECTNESS_PARAMETER}
+
+
+@dataclass(frozen=True)
+class RewardEntry:
+    """One entry of a recipe's `rewards:`, taken apart."""
+
+    name: str
+    weight: float
+    parameters: dict[str, Any]
 
 
 def build_rewards(
     entries: Sequence[dict[str, Any] | str], prefix: str = ""
-) -> tuple[list[Callable[..., Any]], list[float]]:
-    """TRL callables and their weights from a recipe's `rewards:` entries.
+) -> tuple[list[RewardFunction], list[float]]:
+    """The functions for TRL and their weights, from a recipe's `rewards:` entries.
 
-    An entry is `{name, weight (default 1.0), parameters of the reward ...}` or just the name. A name is a key of `REWARDS`
-    or the dotted path `package.module:callable` of a TRL-style reward function (async, too), of a function of one `completion`,
-    or of a class of either; they get their parameters as keywords.
+    An entry is `{name, weight (default 1.0), parameters of the reward ...}` or just the name. A
+    name is a key of `REWARDS` or a dotted path `package.module:name` of a user's own reward.
     Raises `RewardError` with what is allowed if an entry cannot be used.
+
+    Args:
+        entries: the entries.
+        prefix: text that the chat template puts at the start of the model's turn.
     """
-    functions, weights = [], []
-    for entry in entries:
-        parameters = (
-            {"name": entry}
-            if isinstance(entry, str)
-            else dict(entry)
-            if isinstance(entry, dict)
-            else {}
-        )
-        name = parameters.pop("name", None)
-        if not isinstance(name, str):
-            raise RewardError(
-                f"rewards: the entry {entry!r} has no name; write {{name: accuracy, weight: 1.0}}"
-            )
-        weight = parameters.pop("weight", 1.0)
-        if (
-            isinstance(weight, bool)
-            or not isinstance(weight, int | float)
-            or not math.isfinite(weight)
-        ):
-            raise RewardError(f"rewards: the weight of {name!r} is {weight!r}; write a number")
-        functions.append(
-            _import_reward(name, parameters, prefix)
-            if is_dotted(name)
-            else TRLReward(get_reward(name, parameters), name, prefix)
-        )
-        weights.append(float(weight))
+    functions = []
+    weights = []
+    for raw_entry in entries:
+        entry = _parse_entry(raw_entry)
+        functions.append(_build_function(entry, prefix))
+        weights.append(entry.weight)
     return functions, weights
 
 
-def is_dotted(name: str) -> bool:
-    return ":" in name or "." in name
+def get_reward(name: str, parameters: Mapping[str, Any] | None = None) -> Reward:
+    """The reward called `name`, with its parameters, as a function of one completion.
+
+    `name` may also be the dotted path of a user's own reward, unless that has TRL's form.
+    Raises `RewardError` if there is no such reward or it has no such parameter.
+    """
+    parameters = parameters or {}
+    if not _is_dotted(name):
+        return _get_registered(name, parameters)
+
+    # A user's own. TRL's form returns a list, and may need the arguments that only TRL passes.
+    reward, parameters = _import_reward(name, parameters)
+    if not takes_one_completion(reward):
+        raise RewardError(
+            f"rewards: {name!r} scores whole columns; write a function of one `completion`"
+        )
+    return partial(reward, **parameters) if parameters else reward
 
 
-def get_reward(name: str, parameters: dict[str, Any] | None = None) -> Reward:
-    """The reward called `name`, with its parameters. Raises `RewardError` if there is none or a parameter is unknown."""
+def _parse_entry(entry: Any) -> RewardEntry:
+    parameters: dict[str, Any] = {}
+    if isinstance(entry, str):
+        parameters = {"name": entry}
+    elif isinstance(entry, dict):
+        parameters = dict(entry)
+
+    # What remains after the name and the weight are the parameters of the reward.
+    name = parameters.pop("name", None)
+    if not isinstance(name, str):
+        raise RewardError(
+            f"rewards: the entry {entry!r} has no name; write {{name: accuracy, weight: 1.0}}"
+        )
+    weight = parameters.pop("weight", 1.0)
+    is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
+    if not is_number or not math.isfinite(weight):
+        raise RewardError(f"rewards: the weight of {name!r} is {weight!r}; write a number")
+    return RewardEntry(name, float(weight), parameters)
+
+
+def _build_function(entry: RewardEntry, prefix: str) -> RewardFunction:
+    # One of ours.
+    if not _is_dotted(entry.name):
+        reward = _get_registered(entry.name, entry.parameters)
+        return RewardFunction(reward, entry.name, prefix=prefix)
+
+    # A user's own, in our form or in TRL's; metrics use its name without the module.
+    reward, parameters = _import_reward(entry.name, entry.parameters)
+    _, attribute = _split_path(entry.name)
+    return function_class(reward)(reward, attribute, parameters, prefix)
+
+
+def _get_registered(name: str, parameters: Mapping[str, Any]) -> Reward:
+    """An instance of a reward of `REWARDS`."""
+    # A misspelt name gets the nearest one as a hint.
     if name not in REWARDS:
         near = difflib.get_close_matches(name, REWARDS, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise RewardError(
-            f"rewards: there is no reward {name!r}; {hint}There are: {', '.join(REWARDS)}, or package.module:callable"
+            f"rewards: there is no reward {name!r}; {hint}"
+            f"There are: {', '.join(REWARDS)}, or package.module:callable"
         )
-    reward = REWARDS[name]
-    allowed = [field.name for field in fields(reward)] if is_dataclass(reward) else []
-    for key in parameters or {}:
-        if key not in allowed:
+
+    # Parameters are checked here, because the TypeError of a dataclass would not list them.
+    reward_class = REWARDS[name]
+    allowed = [field.name for field in fields(reward_class)] if is_dataclass(reward_class) else []
+    for key in parameters:
+        if key in allowed:
+            continue
+        if RENAMED_PARAMETERS.get(key) in allowed:
             raise RewardError(
-                f"rewards: {name!r} has no parameter {key!r}; allowed are: {', '.join(['weight', *allowed])}"
+                f"rewards: {name!r} has no parameter {key!r} any more; "
+                f"write {RENAMED_PARAMETERS[key]}: {parameters[key]}"
             )
-    return _instantiate(name, reward, parameters or {})
+        raise RewardError(
+            f"rewards: {name!r} has no parameter {key!r}; "
+            f"allowed are: {', '.join(['weight', *allowed])}"
+        )
+    return _instantiate(name, reward_class, parameters)
 
 
-def _import_reward(path: str, parameters: dict[str, Any], prefix: str) -> Callable[..., Any]:
-    """A user's own callable: `package.module:name`, or TRL's `package.module.name`."""
-    module_name, _, attribute = path.partition(":") if ":" in path else path.rpartition(".")
+def _import_reward(
+    path: str, parameters: Mapping[str, Any]
+) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """A user's own reward, and the parameters to pass on each call.
+
+    A class gets its parameters once, like the rewards in `REWARDS`; a function on every call.
+    """
+    module_name, attribute = _split_path(path)
     try:
-        function = getattr(importlib.import_module(module_name), attribute)
+        reward = getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError) as error:
         raise RewardError(f"rewards: cannot import {path!r}: {error}") from error
-    if isinstance(function, type):  # a class with parameters, such as the ones in REWARDS
-        function, parameters = _instantiate(path, function, parameters), {}
-    if isinstance(function, BatchReward) or "completion" in inspect.signature(function).parameters:
-        return TRLReward(
-            partial(function, **parameters) if parameters else function, attribute, prefix
-        )
-    is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        function.__call__
-    )
-    return (AsyncTRLFunction if is_async else TRLFunction)(function, attribute, parameters)
+    if isinstance(reward, type):
+        return _instantiate(path, reward, parameters), {}
+    return reward, dict(parameters)
 
 
-def _instantiate(name: str, reward: Callable[..., Reward], parameters: dict[str, Any]) -> Reward:
+def _is_dotted(name: str) -> bool:
+    return ":" in name or "." in name
+
+
+def _split_path(path: str) -> tuple[str, str]:
+    """Module and attribute of `package.module:name`, or of TRL's `package.module.name`."""
+    separator = ":" if ":" in path else "."
+    module_name, _, attribute = path.rpartition(separator)
+    return module_name, attribute
+
+
+def _instantiate(name: str, reward_class: type, parameters: Mapping[str, Any]) -> Any:
+    """An instance of a reward's class, ready to score."""
+    # The parameter that names another reward becomes that reward.
+    parameters = dict(parameters)
+    if CORRECTNESS_PARAMETER in parameters:
+        correctness = parameters[CORRECTNESS_PARAMETER]
+        if isinstance(correctness, str):
+            parameters[CORRECTNESS_PARAMETER] = get_reward(correctness)
+        elif not callable(correctness):
+            raise RewardError(
+                f"rewards: {name!r}: {CORRECTNESS_PARAMETER} is {correctness!r}; "
+                "write the name of a reward"
+            )
+
+    # A parameter is missing or invalid, or the machine lacks what the reward needs.
     try:
-        made = reward(**parameters)
-        if isinstance(made, BatchReward):
-            made.check()
-    except (
-        TypeError,
-        ValueError,
-        SandboxError,
-    ) as error:  # a parameter is missing or makes no sense, or the machine is not fit
+        reward = reward_class(**parameters)
+        if isinstance(reward, BatchReward):
+            reward.check()
+    except (TypeError, ValueError, SandboxError) as error:
         raise RewardError(f"rewards: {name!r}: {error}") from error
-    return made
+    return reward

@@ -1,10 +1,11 @@
-"""The rewards outside training, with the same verdicts.
+"""Scores completions and audits rewards on the command line, as training would.
 
-    python -m rewards score --reward accuracy --reward overlong,max_tokens=512,cache_tokens=128 rollouts.jsonl
-    python -m rewards audit --config recipes/gsm8k/grpo.yaml
+    python -m rewards score --reward accuracy --reward repetition,ngram_words=3 rollouts.jsonl
+    python -m rewards audit --reward accuracy --reward format,weight=0.2
 
-`score` reads rows with `completion`, `answer` and any other columns, and writes one JSON line per row. `audit` shows what a
-recipe's rewards pay to the ideal trace and to completions that cheat; its exit code is 1 if a wrong answer is paid.
+`score` reads rows with `completion`, `answer` and any other columns, and writes one JSON line per
+row. `audit` shows what the rewards pay to the ideal completion and to completions that cheat; its
+exit code is 1 if one of them is paid.
 """
 
 import argparse
@@ -12,150 +13,170 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from rewards import RewardError, build_rewards
-from rewards.audit import audit_rewards, audit_table, call
+from rewards import RewardError, RewardFunction, build_rewards, text_of
+from rewards.audit import audit_rewards
+from rewards.trl_adapter import call_reward_function
+
+CHECK_COMMAND = "python -m recipes.tools.check --config"
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    made = argparse.ArgumentParser(
-        "python -m rewards",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    commands = made.add_subparsers(dest="command", required=True)
-    scorer = commands.add_parser("score", help="scores of the rows of a JSONL file")
-    scorer.add_argument(
-        "--reward",
-        action="append",
-        required=True,
-        metavar="NAME[,key=value...]",
-        help="may be given several times",
-    )
-    scorer.add_argument("--tokenizer", help="model folder or hub id, for rewards that count tokens")
-    scorer.add_argument(
-        "file", type=Path, help="rows with `completion`, `answer` ...; - is standard input"
-    )
-    auditor = commands.add_parser(
-        "audit", help="what a recipe's rewards pay to completions that cheat"
-    )
-    auditor.add_argument(
-        "--config", default="recipes/defaults/grpo.yaml", help="a recipe's grpo.yaml"
-    )
-    return made
-
-
-def main() -> int:
-    arguments = parser().parse_args()
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command; the exit code is 2 for a mistake of the user."""
+    args = make_parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
-        if arguments.command == "score":
-            return score(arguments.file, arguments.reward, arguments.tokenizer)
-        return audit_recipe(arguments.config)
-    except ValueError as error:  # RewardError and the configuration's UserError
+        if args.command == "score":
+            return score(args.file, args.reward, args.tokenizer)
+        return audit(args.reward, args.config)
+    except RewardError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
 
 
-def score(file: Path, rewards: list[str], tokenizer: str | None) -> int:
-    """Writes the scores of every row to standard output, and a summary of each reward to standard error."""
-    entries = [_entry(text) for text in rewards]
+def make_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        "python -m rewards",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    score_parser = commands.add_parser("score", help="score the rows of a JSONL file")
+    score_parser.add_argument("--tokenizer", help="folder or hub id, for rewards that count tokens")
+    score_parser.add_argument("file", type=Path, help="rows with a `completion`; - reads stdin")
+
+    audit_parser = commands.add_parser("audit", help="show what rewards pay to a model that cheats")
+    audit_parser.add_argument("--config", help=argparse.SUPPRESS)  # moved to recipes.tools.check
+
+    for command_parser in (score_parser, audit_parser):
+        command_parser.add_argument(
+            "--reward",
+            action="append",
+            default=[],
+            metavar="NAME[,key=value...]",
+            help="may be repeated; keys are those of an entry of `rewards:`",
+        )
+    return parser
+
+
+def score(file: Path, reward_options: Sequence[str], tokenizer: str | None) -> int:
+    """Writes the scores of every row to stdout, and a summary of each reward to stderr."""
+    entries = _parse_reward_options(reward_options)
     functions, _ = build_rewards(entries)
-    rows = _rows(file)
-    columns = {
-        key: [row.get(key) for row in rows]
-        for key in dict.fromkeys(key for row in rows for key in row)
-    }
-    completions = columns.pop("completion")
-    columns["prompts"] = columns.get("prompt", [None] * len(rows))  # TRL's name for it
-    if tokenizer:
-        from transformers import AutoTokenizer
+    rows = read_rows(file)
+    columns = make_columns(rows, tokenizer)
 
-        from rewards import text_of
-
-        columns["completion_ids"] = AutoTokenizer.from_pretrained(tokenizer)(
-            [text_of(text) for text in completions]
-        )["input_ids"]
     scores: dict[str, list[float | None]] = {}
-    for entry, text, function in zip(entries, rewards, functions, strict=True):
-        metrics: dict[str, float] = {}
-        name = (
-            text if entry["name"] in scores else entry["name"]
-        )  # the same reward with other parameters
-        scores[name] = call(
-            function, completions=completions, log_metric=metrics.__setitem__, **columns
-        )
-        judged = [value for value in scores[name] if value is not None]
-        summary = {"mean": sum(judged) / len(judged) if judged else float("nan")}
-        summary |= {
-            key.rpartition("/")[2]: value
-            for key, value in metrics.items()
-            if key.startswith("rewards/")
-        }
-        sys.stderr.write(
-            f"{name}: " + "  ".join(f"{key} {value:.3g}" for key, value in summary.items()) + "\n"
-        )
+    for entry, option, function in zip(entries, reward_options, functions, strict=True):
+        # The same reward with other parameters is told apart by the whole option.
+        name = option if entry["name"] in scores else entry["name"]
+        scores[name] = score_and_summarize(name, function, columns)
+
+    # Written at the end: a reward scores all rows at once.
     for index in range(len(rows)):
-        sys.stdout.write(
-            json.dumps(
-                {"row": index, "rewards": {name: values[index] for name, values in scores.items()}}
-            )
-            + "\n"
-        )
+        row_scores = {name: values[index] for name, values in scores.items()}
+        sys.stdout.write(json.dumps({"row": index, "rewards": row_scores}) + "\n")
     return 0
 
 
-def audit_recipe(config: str) -> int:
-    """Writes the table of a recipe's rewards; 1 if something is paid that should not be."""
-    from recipes.core.config import load_config, reward_entries
-    from recipes.grpo import STAGE
+def score_and_summarize(
+    name: str, function: RewardFunction, columns: dict[str, Any]
+) -> list[float | None]:
+    """The scores of one reward; writes their mean and the reward's metrics to stderr."""
+    metrics: dict[str, float] = {}
+    scores = call_reward_function(function, log_metric=metrics.__setitem__, **columns)
 
-    entries = reward_entries(load_config(STAGE, ["--config", config]))
-    names = [entry if isinstance(entry, str) else entry["name"] for entry in entries]
-    cases = audit_rewards(*build_rewards(entries), names)
-    problems = [case for case in cases if case.problem]
-    sys.stdout.write(audit_table(cases, names))
-    sys.stdout.write(f"{config}: {len(cases)} cases, {len(problems)} with a problem\n")
-    return 1 if problems else 0
-
-
-def _entry(text: str) -> dict[str, Any]:
-    """`overlong,max_tokens=512` as the entry of a recipe."""
-    name, *pairs = text.split(",")
-    if bad := [pair for pair in pairs if "=" not in pair]:
-        raise RewardError(f"--reward {text}: {bad[0]!r} is not key=value")
-    return {"name": name} | {
-        key: yaml.safe_load(value) for key, _, value in (pair.partition("=") for pair in pairs)
-    }
+    # The summary: the mean, then what the reward measured itself.
+    scored = [value for value in scores if value is not None]
+    summary = {"mean": sum(scored) / len(scored) if scored else float("nan")}
+    for key, value in metrics.items():
+        if key.startswith("rewards/"):
+            summary[key.rpartition("/")[2]] = value
+    text = "  ".join(f"{key} {value:.3g}" for key, value in summary.items())
+    sys.stderr.write(f"{name}: {text}\n")
+    return scores
 
 
-def _rows(file: Path) -> list[dict[str, Any]]:
+def audit(reward_options: Sequence[str], config: str | None) -> int:
+    """Writes the table of the audit; returns 1 if something is paid that should not be."""
+    if config is not None:
+        raise RewardError(f"--config has moved; run: {CHECK_COMMAND} {config}")
+    result = audit_rewards(_parse_reward_options(reward_options))
+    sys.stdout.write(f"{result.table()}{result.summary()}\n")
+    return 1 if result.problems else 0
+
+
+def parse_reward_option(option: str) -> dict[str, Any]:
+    """`overlong,max_tokens=512` as an entry of a recipe's `rewards:`."""
+    name, *pairs = option.split(",")
+    entry: dict[str, Any] = {"name": name}
+    for pair in pairs:
+        key, separator, value = pair.partition("=")
+        if not separator:
+            raise RewardError(f"--reward {option}: {pair!r} is not key=value")
+        entry[key] = yaml.safe_load(value)
+    return entry
+
+
+def _parse_reward_options(options: Sequence[str]) -> list[dict[str, Any]]:
+    if not options:
+        raise RewardError("no reward is given; write --reward accuracy")
+    return [parse_reward_option(option) for option in options]
+
+
+def read_rows(file: Path) -> list[dict[str, Any]]:
+    """The rows of a JSONL file; `-` is stdin. Raises `RewardError` naming an unusable line."""
     try:
-        lines = (sys.stdin if str(file) == "-" else file.open(encoding="utf-8")).read().split("\n")
+        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise RewardError(f"{file}: cannot be read: {error}") from error
+
     rows = []
-    for number, line in enumerate(lines, 1):
+    # Not splitlines(): a text inside a row may contain other line separators.
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
         try:
-            row = json.loads(line) if line.strip() else None
+            row = json.loads(line)
         except json.JSONDecodeError as error:
             raise RewardError(f"{file}, line {number}: is not JSON: {error}") from error
-        if row is not None:
-            if not isinstance(row, dict) or "completion" not in row:
-                raise RewardError(f"{file}, line {number}: has no `completion`")
-            rows.append(row)
+        if not isinstance(row, dict) or "completion" not in row:
+            raise RewardError(f"{file}, line {number}: has no `completion`")
+        rows.append(row)
     if not rows:
         raise RewardError(f"{file}: holds no rows")
     return rows
 
 
+def make_columns(rows: Sequence[dict[str, Any]], tokenizer: str | None) -> dict[str, Any]:
+    """The rows as the columns with which TRL would call a reward."""
+    names: dict[str, None] = {}  # in the order of their first appearance
+    for row in rows:
+        names |= dict.fromkeys(row)
+    columns: dict[str, Any] = {name: [row.get(name) for row in rows] for name in names}
+
+    # TRL uses the plural for these two.
+    columns["completions"] = columns.pop("completion")
+    columns["prompts"] = columns.get("prompt", [None] * len(rows))
+
+    # The lengths of the completions, for rewards that depend on them.
+    if tokenizer:
+        from transformers import AutoTokenizer
+
+        texts = [text_of(completion) for completion in columns["completions"]]
+        columns["completion_ids"] = AutoTokenizer.from_pretrained(tokenizer)(texts)["input_ids"]
+    return columns
+
+
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,56 +1,22 @@
-"""What would the rewards of a recipe pay to a model that cheats?
+"""Audits rewards: what they would pay to a model that cheats.
 
-Every case is judged by the recipe's own rewards, as in training. A case is paid if it earns as much as the ideal trace, or if a
-reward that tells the right answer from `no idea` gives a wrong answer more than it gives to `no idea`.
+Every case is scored by the rewards themselves, as in training. A case is a problem if it earns as
+much as the ideal completion, or if a reward that tells the right answer from `no idea` pays a wrong
+answer more than `no idea`.
 """
 
-import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rewards import TRLReward
-from rewards.correctness.llm_judge import LLMJudge
-from rewards.correctness.reward_model import RewardModel
-from rewards.shaping.group_length import GroupLength
-from rewards.shaping.overlong import Overlong
-from rewards.shaping.repetition import Repetition
+from rewards import build_rewards
+from rewards.audit_cases import IDEAL, NO_IDEA, WRONG, AuditExample, audit_completions
+from rewards.correctness.accuracy import Accuracy
+from rewards.trl_adapter import ColumnRewardFunction, RewardFunction, call_reward_function
 
-# DeepSeek-R1-Zero's system prompt ends so; a model can copy it.
-ECHO = "<think> reasoning process here </think> <answer> answer here </answer>"
-MEGABYTE = 1 << 20
-
-
-@dataclass(frozen=True)
-class Example:
-    """A row that a reward can judge: its columns, the right answer, and wrong ones that are near it."""
-
-    row: dict[str, Any]
-    right: str
-    near: dict[str, str]
-
-
-_NUMBERS = {
-    "near miss: 142 for 42": "142", "near miss: 42.0001": "42.0001", "near miss: -42": "-42", "near miss: 4.2": "4.2",
-    "two answers": "41 or 42", "a list": "41, 42, 43", "two boxes": r"\boxed{41} \boxed{42}", "a false equation": "41=42",
-}  # fmt: skip
-EXAMPLES = {
-    "accuracy": Example({"answer": "42"}, "42", _NUMBERS),
-    "exact": Example({"answer": "42"}, "42", _NUMBERS | {"42.0": "42.0"}),
-    "choice": Example({"answer": "B"}, "B", {"another": "A", "two answers": "A or B", "all": "ABCD", "an article": "A B"}),
-    "countdown": Example(
-        {"answer": "24", "nums": [1, 4, 6]},
-        "1*4*6",
-        {"the target": "24", "another value": "4+6+1", "a number twice": "4*6*1*1", "a number left out": "4*6", "power": "6**4/54",
-         "an equation": "1*4*6=24", "floor division": "(4*6)//1"},
-    ),
-    "code": Example(
-        {"tests": [{"input": "1 2", "output": "3\n4"}]},
-        "a, b = map(int, input().split())\nprint(a + b)\nprint(a + b + 1)",
-        {"right first line": "print(3)", "other order": "print(4)\nprint(3)", "exit": "exit(0)", "more": "print('3\\n4\\n5')"},
-    ),
-    "reasoning_gym": Example({"answer": "42", "metadata": {"source_dataset": "chain_sum"}}, "42", _NUMBERS),
-}  # fmt: skip
+# Smaller differences are rounding: of one score, and of the weighted sum.
+SCORE_TOLERANCE = 1e-9
+TOTAL_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -58,146 +24,162 @@ class Case:
     """One completion of the audit and what it earned.
 
     Attributes:
-        scores: one per reward, unweighted.
-        total: the weighted sum, as GRPO sees it.
-        problem: why this may not be, or nothing.
+        scores: one per reward, without the weight.
+        total: the weighted sum, as GRPO sees it; `None` counts as 0.
     """
 
     name: str
     scores: list[float | None]
     total: float
-    problem: str = ""
 
 
-def completions(example: Example) -> dict[str, str]:
-    """The ideal trace, a `no idea`, well-formed wrong answers, and completions that are not well-formed, in this order."""
-    think, right = "1. 6*7\n2. 42\n3. =42", example.right  # three steps, in no language
-    ideal = trace(think, right)
-    wrong = example.near | {
-        "only in the think block": "none",
-        "huge power": "9^{9^{9^{9}}}",
-        "deep nesting": "(" * 2000 + "7" + ")" * 2000,
-        "nan": "nan",
-        "infinity": r"\infty",
-        "white space of other kinds": "\u200b\u2060",
-        "other digits": "٤٢٧",
-        "a null and half a character": "\x00\ud800",
-        "1 MB": "7 " * (MEGABYTE // 2),
-        "1 MB of brackets": "{[" * (MEGABYTE // 2),
-    }
-    return {
-        "ideal": ideal,
-        "no idea": trace(think, "no idea"),
-        **{f"wrong: {name}": trace(f"{right} {think}", answer) for name, answer in wrong.items()},
-        "wrong: prompt echo": ECHO,
-        "empty": "",
-        "no tags": right,
-        "truncated in the answer": ideal[: -len("</answer>")],
-        "truncated while thinking": ideal[: ideal.index("</think>")],
-        "doubled": ideal * 2,
-        "trailing text": ideal + "\nSo the answer is " + right,
-        "leading text": "Sure! " + ideal,
-        "empty think block": trace("", right),
-        "answer inside the think block": f"<think>{think}<answer>{right}</answer></think>",
-        "two answer blocks": ideal + f"<answer>{right}</answer>",
-        "tag-stuffed": "<think></think><answer></answer>" * 50 + ideal,
-        "tags in another order": f"<answer>{right}</answer><think>{think}</think>",
-        "tags in capitals": ideal.upper(),
-        "1 MB of tags": "<think>" * (MEGABYTE // 7),
-        "1 MB of trailing text": ideal + "x" * MEGABYTE,
-    }
+@dataclass(frozen=True)
+class AuditedReward:
+    """A reward under audit; `best_score` is `None` where its scale is unknown."""
+
+    name: str
+    weight: float
+    best_score: float | None
 
 
-def trace(think: str, answer: str) -> str:
-    return f"<think>{think}</think>\n<answer>{answer}</answer>"
+@dataclass(frozen=True)
+class Audit:
+    """The cases of an audit, in order, and the problem of each that has one, by its name."""
+
+    rewards: list[AuditedReward]
+    cases: list[Case]
+    problems: dict[str, str]
+
+    def table(self) -> str:
+        """One line of equal width per case: its scores, the total, and its problem."""
+        # Columns are as wide as the longest name and the widest score.
+        name_width = max(len(case.name) for case in self.cases)
+        widths = [max(len(reward.name), 6) for reward in self.rewards]
+        header = ["case".ljust(name_width)]
+        for reward, width in zip(self.rewards, widths, strict=True):
+            header.append(reward.name.rjust(width))
+        lines = ["  ".join([*header, " total"])]
+
+        # A reward that cannot score the row shows a dash.
+        for case in self.cases:
+            cells = [case.name.ljust(name_width)]
+            for score, width in zip(case.scores, widths, strict=True):
+                text = "-" if score is None else f"{score:.3g}"
+                cells.append(text.rjust(width))
+            line = "  ".join([*cells, f"{case.total:6.3g}"])
+            if case.name in self.problems:
+                line += f"  <-- {self.problems[case.name]}"
+            lines.append(line)
+        return "\n".join(lines) + "\n"
+
+    def summary(self) -> str:
+        return f"{len(self.cases)} cases, {len(self.problems)} with a problem"
 
 
-def audit_rewards(
-    functions: Sequence[Callable[..., Any]], weights: Sequence[float], names: Sequence[str]
-) -> list[Case]:
-    """Judges every case with a recipe's rewards, as `rewards.build` returns them under `names`."""
-    example = next((EXAMPLES[name] for name in names if name in EXAMPLES), EXAMPLES["accuracy"])
-    cases = completions(example)
-    question = {
+def audit_rewards(entries: Sequence[dict[str, Any] | str]) -> Audit:
+    """Scores every case by the rewards of a recipe's `rewards:` entries."""
+    functions, weights = build_rewards(entries)
+
+    # Rewards keep the name of their entry, because two modules may use the same function name.
+    rewards = []
+    for entry, function, weight in zip(entries, functions, weights, strict=True):
+        name = entry if isinstance(entry, str) else entry["name"]
+        rewards.append(AuditedReward(name, weight, _best_score(function)))
+
+    # Every case is compared with the right answer and with an honest failure.
+    cases = score_cases(functions, weights)
+    ideal = next(case for case in cases if case.name == IDEAL)
+    no_idea = next(case for case in cases if case.name == NO_IDEA)
+    problems = {case.name: find_problem(case, ideal, no_idea, rewards) for case in cases}
+    return Audit(rewards, cases, {name: problem for name, problem in problems.items() if problem})
+
+
+def score_cases(functions: Sequence[RewardFunction], weights: Sequence[float]) -> list[Case]:
+    """Scores the completions of the audit with every reward."""
+    example = _find_example(functions)
+    completions = audit_completions(example)
+
+    # Every case answers the same row. All have a length of 0 tokens: otherwise rewards for length
+    # would hide what is paid for the answer.
+    row = {
         "prompt": "What is it?",
         "question": "What is it?",
         "solution": example.right,
-    } | example.row
-    # All count as empty, in tokens: otherwise rewards for length would blur what is paid for the answer.
-    columns = {key: [value] * len(cases) for key, value in question.items()} | {
-        "completion_ids": [[]] * len(cases)
+        "prompts": [{"role": "user", "content": "What is it?"}],
+        "completion_ids": [],
+        **example.row,
     }
-    texts = [[{"role": "assistant", "content": text}] for text in cases.values()]
-    prompts = [[{"role": "user", "content": "What is it?"}]] * len(cases)
-    scores = [
-        call(function, prompts=prompts, completions=texts, **columns) for function in functions
+    columns = {key: [value] * len(completions) for key, value in row.items()}
+    columns["completions"] = [
+        [{"role": "assistant", "content": text}] for text in completions.values()
     ]
-    totals = [
-        sum(weight * (score or 0.0) for weight, score in zip(weights, row, strict=True))
-        for row in zip(*scores, strict=True)
-    ]
-    full = sum(
-        weight * (_best(function, row[0]) if weight > 0 else row[0] or 0.0)
-        for function, weight, row in zip(functions, weights, scores, strict=True)
-    )
-    made = []
-    for index, name in enumerate(cases):
-        problem = ""
-        if name == "ideal":
-            told = any(
-                weight > 0 and (row[0] or 0.0) > (row[1] or 0.0)
-                for weight, row in zip(weights, scores, strict=True)
-            )
-            problem = "" if told else "no reward tells it from a wrong answer"
-            problem = f"earns {totals[0]:.3g} of {full:.3g}" if totals[0] < full - 1e-6 else problem
-        elif totals[index] >= totals[0] and name != "no idea":
-            problem = "earns as much as the ideal trace"
-        elif name.startswith("wrong"):
-            paid = [
-                reward
-                for reward, weight, row in zip(names, weights, scores, strict=True)
-                if weight > 0
-                and (row[0] or 0.0) > (row[1] or 0.0)
-                and (row[index] or 0.0) > (row[1] or 0.0) + 1e-9
-            ]
-            problem = f"a wrong answer is paid by {', '.join(paid)}" if paid else ""
-        made.append(Case(name, [row[index] for row in scores], totals[index], problem))
-    return made
 
-
-def call(function: Callable[..., Any], **arguments: Any) -> list[float | None]:
-    """A reward function's scores, whether it is async or not."""
-    result = function(**arguments)
-    return list(asyncio.run(result) if asyncio.iscoroutine(result) else result)
-
-
-def _best(function: Callable[..., Any], earned: float | None) -> float:
-    """What the ideal trace should earn."""
-    reward = function.reward if isinstance(function, TRLReward) else None
-    if reward is None or isinstance(reward, RewardModel | LLMJudge):
-        return earned or 0.0  # no one knows its scale
-    return 0.0 if isinstance(reward, Overlong | Repetition | GroupLength) else 1.0
-
-
-def audit_table(cases: Sequence[Case], names: Sequence[str]) -> str:
-    """The cases as lines of equal width."""
-    width = max(len(case.name) for case in cases)
-    columns = [max(len(name), 6) for name in names]
-    lines = [
-        "  ".join(
-            [
-                "case".ljust(width),
-                *(name.rjust(w) for name, w in zip(names, columns, strict=True)),
-                " total",
-            ]
+    # One list of scores per reward, then one list per case with its weighted sum.
+    scores = [call_reward_function(function, **columns) for function in functions]
+    cases = []
+    for name, *case_scores in zip(completions, *scores, strict=True):
+        total = sum(
+            weight * (score or 0.0) for weight, score in zip(weights, case_scores, strict=True)
         )
-    ]
-    for case in cases:
-        scores = ["-" if score is None else f"{score:.3g}" for score in case.scores]
-        cells = [
-            case.name.ljust(width),
-            *(s.rjust(w) for s, w in zip(scores, columns, strict=True)),
-            f"{case.total:6.3g}",
-        ]
-        lines.append("  ".join(cells) + (f"  <-- {case.problem}" if case.problem else ""))
-    return "\n".join(lines) + "\n"
+        cases.append(Case(name, case_scores, total))
+    return cases
+
+
+def find_problem(case: Case, ideal: Case, no_idea: Case, rewards: Sequence[AuditedReward]) -> str:
+    """Why the rewards must not pay `case` what they pay it; empty if they may."""
+    if case.name == NO_IDEA:
+        return ""
+    if case.name == IDEAL:
+        return _find_problem_of_ideal(ideal, no_idea, rewards)
+    if case.total >= ideal.total:
+        return "earns as much as the ideal trace"
+    if not case.name.startswith(WRONG):
+        return ""
+
+    # A reward for style may pay every well-formed completion; one for the answer must not.
+    payers = []
+    for index, reward in enumerate(rewards):
+        earned_more = (case.scores[index] or 0.0) > (no_idea.scores[index] or 0.0) + SCORE_TOLERANCE
+        if earned_more and _pays_for_answer(index, reward, ideal, no_idea):
+            payers.append(reward.name)
+    return f"a wrong answer is paid by {', '.join(payers)}" if payers else ""
+
+
+def _find_problem_of_ideal(ideal: Case, no_idea: Case, rewards: Sequence[AuditedReward]) -> str:
+    """The ideal completion must earn every reward in full, and one of them for its answer."""
+    # First: is every reward earned in full?
+    full = 0.0
+    for reward, earned in zip(rewards, ideal.scores, strict=True):
+        best = reward.best_score
+        # A penalty has no best score, and an unknown scale is taken as it is.
+        if best is None or reward.weight <= 0:
+            best = earned or 0.0
+        full += reward.weight * best
+    if ideal.total < full - TOTAL_TOLERANCE:
+        return f"earns {ideal.total:.3g} of {full:.3g}"
+
+    # Second: does any of them depend on the answer?
+    told_apart = any(
+        _pays_for_answer(index, reward, ideal, no_idea) for index, reward in enumerate(rewards)
+    )
+    return "" if told_apart else "no reward tells it from a wrong answer"
+
+
+def _pays_for_answer(index: int, reward: AuditedReward, ideal: Case, no_idea: Case) -> bool:
+    """Whether the reward pays the right answer more than `no idea` in the same form."""
+    return reward.weight > 0 and (ideal.scores[index] or 0.0) > (no_idea.scores[index] or 0.0)
+
+
+def _find_example(functions: Sequence[RewardFunction]) -> AuditExample:
+    """The row of the first reward that declares one."""
+    for function in functions:
+        example = getattr(function.reward, "audit_example", None)
+        if example is not None:
+            return example
+    return Accuracy.audit_example
+
+
+def _best_score(function: RewardFunction) -> float | None:
+    if isinstance(function, ColumnRewardFunction):
+        return None  # TRL's form has no declared scale
+    return getattr(function.reward, "best_score", 1.0)

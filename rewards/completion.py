@@ -1,4 +1,4 @@
-"""The shape of a reasoning trace. The only file that knows the tags.
+"""Parses the format of a completion. The only file that knows the tags.
 
     <think>20*7=140 3*7=21 140+21=161</think><answer>161</answer>
 
@@ -12,26 +12,27 @@ from rewards.answers.normalize import boxed
 
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 
-_LAST_NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:/\d+)?%?")
+_NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:/\d+)?%?")  # 161   -1,200.50   3/4   25%
 
 
 @dataclass(frozen=True)
 class ParsedCompletion:
-    """A well-formed completion, taken apart. Both texts are stripped and not empty."""
+    """The two parts of a well-formed completion, both stripped and not empty."""
 
     think: str
     answer: str
 
 
 def parse_completion(text: str) -> ParsedCompletion | None:
-    """Takes a completion apart; `None` if it is not exactly one think block and one answer block, in this order.
+    """The parts of a completion; `None` unless it is one think block, then one answer block.
 
-    `text` starts where the model's turn starts: when the chat template puts `<think>` into the prompt, the caller
-    puts it back in front of the completion (`rewards.build(..., prefix="<think>")` does).
+    `text` starts where the model's turn starts: if the chat template puts `<think>` into the
+    prompt, the caller puts it back in front (`build_rewards(..., prefix="<think>")` does).
     """
-    # No pattern with `.*` here: on a megabyte without tags in their place it would take minutes.
+    # No pattern with `.*` here: on a megabyte of misplaced tags it would take minutes.
     if any(text.count(tag) != 1 for tag in TAGS):
         return None
+    # Every tag occurs once, so the four cuts are in order or find nothing.
     before, _, rest = text.partition("<think>")
     think, _, rest = rest.partition("</think>")
     between, _, rest = rest.partition("<answer>")
@@ -42,25 +43,30 @@ def parse_completion(text: str) -> ParsedCompletion | None:
 
 
 def flexible_completion(text: str) -> str:
-    """The completion as a well-formed trace with whatever it gives for an answer after thinking; empty if it gives none.
+    """The completion rewritten as a well-formed one, with the last answer it gives after thinking.
 
-    For evaluation only: judged so, a model earns for knowing the answer what the strict verdict withholds for the form. The
-    answer is the last answer block, closed or not, else the last `\\boxed{}`, else the last number, else the last line. Text that
-    starts to think and does not end has no answer.
+    For evaluation only: scored this way, a model earns what the strict format withholds although it
+    knows the answer. Empty if the completion gives no answer.
     """
     if parse_completion(text):
         return text
     if "<think>" in text and "</think>" not in text:
-        return ""
-    after = text.rpartition("</think>")[2]
-    if "<answer>" in after:
-        answer = after.rpartition("<answer>")[2].partition("</answer>")[0]
-    elif boxes := boxed(after):
-        answer = boxes[-1]
-    elif numbers := _LAST_NUMBER.findall(after):
-        answer = numbers[-1]
-    else:
-        answer = after.strip().rpartition("\n")[2]
+        return ""  # still thinking
+    # Tags around or inside the answer must not break the rewritten format.
+    answer = _last_answer(text.rpartition("</think>")[2])
     for tag in TAGS:
         answer = answer.replace(tag, "")
     return f"<think>-</think><answer>{answer}</answer>" if answer.strip() else ""
+
+
+def _last_answer(text: str) -> str:
+    """The last answer block, closed or not, else the last `\\boxed{}`, number or line."""
+    if "<answer>" in text:
+        return text.rpartition("<answer>")[2].partition("</answer>")[0]
+    boxes = boxed(text)
+    if boxes:
+        return boxes[-1]
+    numbers = _NUMBER.findall(text)
+    if numbers:
+        return numbers[-1]
+    return text.strip().rpartition("\n")[2]

@@ -1,27 +1,31 @@
-"""What of a reward that must see the whole batch: to compare a group, to ask a pool of processes, to run a model once?"""
+"""The interface of a reward: the types that every reward, the TRL adapter and the audit share."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
+from rewards.audit_cases import AuditExample
+
+# One completion: `reward(completion=..., **columns of its row)`. A float, or None for "no score".
 Reward = Callable[..., float | None]
+
+# The columns of the dataset that belong to one completion, by name.
+Row = Mapping[str, Any]
 
 
 class RewardError(ValueError):
-    """A reward that does not exist, was given wrong parameters, raised, or returned something that is not a score."""
-
-
-Row = Mapping[str, Any]
+    """A reward is unknown, has wrong parameters, raised, or returned something that is no score."""
 
 
 @dataclass(frozen=True)
 class ScoredBatch:
-    """What came of judging a batch.
+    """The scores of a batch of completions.
 
     Attributes:
-        scores: one per completion; `None` where it cannot be judged.
-        timed_out: how many completions ran into their time or memory limit (they score 0).
-        failed: how many could not be judged because the judge itself failed: a sandbox, an endpoint (they score `None`).
+        scores: one per completion; `None` where it cannot be scored.
+        timed_out: completions that exceeded their time or memory limit (they score 0.0).
+        failed: completions that could not be scored because the scorer itself failed, such as a
+            sandbox or an endpoint (they score `None`).
     """
 
     scores: list[float | None]
@@ -30,14 +34,28 @@ class ScoredBatch:
 
 
 class BatchReward:
-    """A reward that judges a batch at once. Called with one completion, it is a reward like any other."""
+    """A reward that scores a whole batch at once.
+
+    For rewards that compare the completions of a group, send them to worker processes, or run a
+    model over all of them. Called with one completion, it is a reward like any other.
+
+    Class attributes, which every reward may define (the audit reads them):
+        best_score: score of an ideal completion; `None` if the scale is unknown.
+        audit_example: a row that the reward can score, for rewards of correctness.
+    """
+
+    best_score: ClassVar[float | None] = 1.0
+    audit_example: ClassVar[AuditExample | None] = None
 
     def check(self) -> None:
-        """Raises what can be known to fail before the first batch. Called when a recipe's rewards are built."""
+        """Raises `ValueError` for a problem that is known before the first batch.
 
-    def judge(self, completions: Sequence[str], rows: Sequence[Row]) -> ScoredBatch:
-        """Judges `completions`; `rows` holds the columns of each, in the same order."""
+        Called once, when the rewards of a recipe are built.
+        """
+
+    def score_batch(self, completions: Sequence[str], rows: Sequence[Row]) -> ScoredBatch:
+        """Scores `completions`; `rows` holds the columns of each, in the same order."""
         raise NotImplementedError
 
     def __call__(self, completion: str, **row: Any) -> float | None:
-        return self.judge([completion], [row]).scores[0]
+        return self.score_batch([completion], [row]).scores[0]

@@ -1,124 +1,118 @@
-"""How does TRL call a reward, and what is checked when it does?"""
+"""Rewards in the form that TRL's GRPOTrainer calls: columns in, scores out, checked and measured.
 
-import math
+Each call logs, under `rewards/<name>/`, beside the mean that TRL logs itself:
+
+    none         fraction of completions without a score
+    failed       fraction without a score because the scorer itself failed
+    timed_out    fraction that exceeded a time or memory limit
+    seconds      duration of the call
+
+TRL averages these over processes and calls.
+"""
+
+import asyncio
+import inspect
 import time
-from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from rewards.interface import BatchReward, Reward, RewardError, Row, ScoredBatch
+from rewards.interface import BatchReward, Row, ScoredBatch
+from rewards.scoring import check_scores, errors_naming, score_completions
 
 LogMetric = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)
-class TRLReward:
-    """A reward of one completion as TRL calls it: whole columns in, a list of scores out.
+class RewardFunction:
+    """A reward that scores one completion, or a batch of texts, called in TRL's form.
 
-    Beside the mean, which TRL logs, each call logs under `rewards/<name>/` the shares of completions that could not be judged
-    (`none`), of these by the judge's own fault (`failed`), and that ran into a limit (`timed_out`), and the `seconds` it took;
-    and their number as `judge/timeouts`. TRL averages them over processes and calls.
-
-    Parameters:
-        reward: judges one completion, see `rewards`.
-        name: what the reward is called in metrics, rollouts and messages.
-        prefix: what the chat template has already put at the start of the model's turn, such as `<think>`.
+    Attributes:
+        reward: see `rewards.interface`.
+        name: its name in metrics, rollouts and error messages.
+        parameters: keyword arguments of every call.
+        prefix: text that the chat template has already put at the start of the model's turn, such
+            as `<think>`; completions are scored with it in front.
     """
 
-    reward: Reward
+    reward: Callable[..., Any]
     name: str
+    parameters: dict[str, Any] = field(default_factory=dict)
     prefix: str = ""
 
     @property
     def __name__(self) -> str:  # TRL names its metrics by it
         return self.name
 
-    def __call__(
-        self, completions: Sequence[Any], log_metric: LogMetric | None = None, **columns: Any
-    ) -> list[float | None]:
-        """Scores of shape `(len(completions),)`. Raises `RewardError` naming the row if the reward fails on it."""
-        started = time.perf_counter()
-        columns = {
-            key: values
-            for key, values in columns.items()
-            if isinstance(values, list) and len(values) == len(completions)
-        }
-        rows = [
-            {key: values[index] for key, values in columns.items()}
-            for index in range(len(completions))
-        ]
-        judged = score_completions(
-            self.reward,
-            self.name,
-            [self.prefix + text_of(completion) for completion in completions],
-            rows,
-        )
-        if log_metric:
-            log_metric("judge/timeouts", judged.timed_out)
-        _log(log_metric, self.name, judged, started)
-        return judged.scores
-
-
-@dataclass(frozen=True)
-class TRLFunction:
-    """A TRL-style reward function of the user's, called as TRL calls it, its scores checked and logged like `TRLReward`'s."""
-
-    function: Callable[..., Any]
-    name: str
-    parameters: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def __name__(self) -> str:
-        return self.name
-
     def __call__(self, completions: Sequence[Any], **columns: Any) -> list[float | None]:
+        """One score per completion. Raises `RewardError` if the reward fails."""
         started = time.perf_counter()
-        try:
-            scores = self.function(completions=completions, **columns, **self.parameters)
-        except Exception as error:
-            raise _raised(self.name, error, completions) from error
-        return _finish(self.name, scores, completions, columns, started)
+        batch = self._call(completions, columns)
+        self._log(batch, columns.get("log_metric"), time.perf_counter() - started)
+        return batch.scores
+
+    def _call(self, completions: Sequence[Any], columns: dict[str, Any]) -> ScoredBatch:
+        reward = partial(self.reward, **self.parameters) if self.parameters else self.reward
+        texts = [self.prefix + text_of(completion) for completion in completions]
+        return score_completions(reward, self.name, texts, _rows(columns, len(completions)))
+
+    def _log(self, batch: ScoredBatch, log_metric: LogMetric | None, seconds: float) -> None:
+        if log_metric is None or not batch.scores:
+            return
+        # Fractions and not counts: TRL averages over processes and calls.
+        counts = {
+            "none": batch.scores.count(None),
+            "failed": batch.failed,
+            "timed_out": batch.timed_out,
+        }
+        for key, count in counts.items():
+            log_metric(f"rewards/{self.name}/{key}", count / len(batch.scores))
+        log_metric(f"rewards/{self.name}/seconds", seconds)
 
 
-class AsyncTRLFunction(TRLFunction):
-    """The same of an async function; TRL runs all of these at once."""
+class ColumnRewardFunction(RewardFunction):
+    """A user's reward function that is already in TRL's form; it gets the arguments of TRL."""
 
-    async def __call__(self, completions: Sequence[Any], **columns: Any) -> list[float | None]:  # type: ignore[override]
+    def _call(self, completions: Sequence[Any], columns: dict[str, Any]) -> ScoredBatch:
+        with errors_naming(self.name, f"a batch of {len(completions)} completions"):
+            scores = self.reward(completions=completions, **columns, **self.parameters)
+        return ScoredBatch(check_scores(self.name, scores, len(completions)))
+
+
+class AsyncRewardFunction(ColumnRewardFunction):
+    """The same for an `async def`; TRL runs all of these concurrently."""
+
+    async def __call__(  # type: ignore[override]
+        self, completions: Sequence[Any], **columns: Any
+    ) -> list[float | None]:
         started = time.perf_counter()
-        try:
-            awaited: Awaitable[Any] = self.function(
-                completions=completions, **columns, **self.parameters
-            )
-            scores = await awaited
-        except Exception as error:
-            raise _raised(self.name, error, completions) from error
-        return _finish(self.name, scores, completions, columns, started)
+        with errors_naming(self.name, f"a batch of {len(completions)} completions"):
+            scores = await self.reward(completions=completions, **columns, **self.parameters)
+        batch = ScoredBatch(check_scores(self.name, scores, len(completions)))
+        self._log(batch, columns.get("log_metric"), time.perf_counter() - started)
+        return batch.scores
 
 
-def score_completions(
-    reward: Reward, name: str, completions: Sequence[str], rows: Sequence[Row]
-) -> ScoredBatch:
-    """The scores of a batch of texts, checked: for training, `generate`, `evaluate` and `python -m rewards` alike.
+def function_class(reward: Any) -> type[RewardFunction]:
+    """The class that calls `reward`, by the form in which it is written."""
+    if takes_one_completion(reward):
+        return RewardFunction
+    # TRL's form. An object with an async `__call__` counts as async, too.
+    if inspect.iscoroutinefunction(reward) or inspect.iscoroutinefunction(reward.__call__):
+        return AsyncRewardFunction
+    return ColumnRewardFunction
 
-    Raises `RewardError` that names the reward, the row and the exception if the reward raises or returns something that is
-    neither a finite number nor `None`.
-    """
-    if isinstance(reward, BatchReward):
-        try:
-            judged = reward.judge(completions, rows)
-        except Exception as error:
-            raise _raised(name, error, completions) from error
-        return replace(judged, scores=_checked(name, judged.scores, completions))
-    scores = []
-    for index, (completion, row) in enumerate(zip(completions, rows, strict=True)):
-        try:
-            scores.append(reward(**{**row, "completion": completion}))
-        except Exception as error:
-            # Not swallowed: a broken reward must stop the run, and the message must say which row broke it.
-            raise RewardError(
-                f"reward {name!r} raised {error!r} on row {index}: {completion[:200]!r}"
-            ) from error
-    return ScoredBatch(_checked(name, scores, completions))
+
+def takes_one_completion(reward: Any) -> bool:
+    """Whether `reward` has our form (one `completion`) rather than TRL's (`completions`)."""
+    return isinstance(reward, BatchReward) or "completion" in inspect.signature(reward).parameters
+
+
+def call_reward_function(function: RewardFunction, **columns: Any) -> list[float | None]:
+    """The scores of a reward function outside a trainer, whether it is async or not."""
+    scores: Any = function(**columns)
+    return asyncio.run(scores) if asyncio.iscoroutine(scores) else scores
 
 
 def text_of(completion: Any) -> str:
@@ -126,47 +120,11 @@ def text_of(completion: Any) -> str:
     return completion if isinstance(completion, str) else completion[-1]["content"]
 
 
-def _raised(name: str, error: Exception, completions: Sequence[Any]) -> RewardError:
-    return RewardError(
-        f"reward {name!r} raised {error!r} on a batch of {len(completions)} completions"
-    )
-
-
-def _finish(
-    name: str, scores: Any, completions: Sequence[Any], columns: dict[str, Any], started: float
-) -> list[float | None]:
-    judged = ScoredBatch(_checked(name, scores, completions))
-    _log(columns.get("log_metric"), name, judged, started)
-    return judged.scores
-
-
-def _checked(name: str, scores: Any, completions: Sequence[Any]) -> list[float | None]:
-    """`scores` as floats. TRL would take a NaN for `None`, and an infinite one for good."""
-    if not isinstance(scores, Collection) or len(scores) != len(completions):
-        raise RewardError(
-            f"reward {name!r} returned {str(scores)[:100]!r} for {len(completions)} completions; one score each"
-        )
-    checked: list[float | None] = []
-    for index, value in enumerate(scores):
-        try:
-            number = None if value is None else float(value)
-        except (TypeError, ValueError):
-            number = math.nan
-        if number is not None and (isinstance(value, str) or not math.isfinite(number)):
-            raise RewardError(
-                f"reward {name!r} returned {value!r} on row {index}; it must be a finite number or None"
-            )
-        checked.append(number)
-    return checked
-
-
-def _log(log_metric: LogMetric | None, name: str, judged: ScoredBatch, started: float) -> None:
-    if log_metric and judged.scores:
-        counts = {
-            "none": judged.scores.count(None),
-            "failed": judged.failed,
-            "timed_out": judged.timed_out,
-        }
-        for key, count in counts.items():
-            log_metric(f"rewards/{name}/{key}", count / len(judged.scores))
-        log_metric(f"rewards/{name}/seconds", time.perf_counter() - started)
+def _rows(columns: dict[str, Any], count: int) -> list[Row]:
+    """One mapping per completion. Arguments of TRL that are no columns are left out."""
+    per_row = {
+        key: values
+        for key, values in columns.items()
+        if isinstance(values, list) and len(values) == count
+    }
+    return [{key: values[index] for key, values in per_row.items()} for index in range(count)]

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 from rewards.answers.compare import compare, read_value
 from rewards.answers.normalize import boxed, normalize, unboxed
+from rewards.audit_cases import NEAR_42, AuditExample
 from rewards.completion import parse_completion
 from rewards.interface import BatchReward, Row, ScoredBatch
 from rewards.isolation.pool import Limits, get_pool
@@ -30,10 +31,12 @@ class Accuracy(BatchReward):
     timeout_seconds: float = 1.0
     memory_mb: int = 1024
 
+    audit_example: ClassVar[AuditExample] = AuditExample({"answer": "42"}, "42", dict(NEAR_42))
+
     def __post_init__(self) -> None:
         Limits(self.timeout_seconds, self.memory_mb)
 
-    def judge(self, completions: Sequence[str], rows: Sequence[Row]) -> ScoredBatch:
+    def score_batch(self, completions: Sequence[str], rows: Sequence[Row]) -> ScoredBatch:
         pool = get_pool(Limits(self.timeout_seconds, self.memory_mb))
         golds = [_gold_text(row.get("answer")) for row in rows]
         hard = [gold for gold in dict.fromkeys(golds) if gold and read_value(gold) is None]

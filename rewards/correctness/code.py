@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
+from typing import ClassVar
 
+from rewards.audit_cases import AuditExample
 from rewards.completion import parse_completion
 from rewards.correctness.unit_tests import COMPARE, SHOW, Assertion, InputOutput, read_tests
 from rewards.interface import BatchReward, Row, ScoredBatch
@@ -59,6 +61,17 @@ class Code(BatchReward):
     processes: int = 4
     unprotected: bool = False
 
+    audit_example: ClassVar[AuditExample] = AuditExample(
+        {"tests": [{"input": "1 2", "output": "3\n4"}]},
+        right="a, b = map(int, input().split())\nprint(a + b)\nprint(a + b + 1)",
+        wrong={
+            "right first line": "print(3)",
+            "other order": "print(4)\nprint(3)",
+            "exit": "exit(0)",
+            "more": "print('3\\n4\\n5')",
+        },
+    )
+
     def __post_init__(self) -> None:
         if isinstance(self.timeout_seconds, bool) or not isinstance(
             self.timeout_seconds, int | float
@@ -81,7 +94,7 @@ class Code(BatchReward):
         """Says which protections this machine gives. Raises `SandboxError` where one is missing and `unprotected` is false."""
         _announce(require_protections(self.unprotected))
 
-    def judge(self, completions: Sequence[str], rows: Sequence[Row]) -> ScoredBatch:
+    def score_batch(self, completions: Sequence[str], rows: Sequence[Row]) -> ScoredBatch:
         self.check()
         with ThreadPoolExecutor(cores()) as pool:
             verdicts = list(pool.map(self._judge, completions, rows))

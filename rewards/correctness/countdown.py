@@ -1,4 +1,4 @@
-"""Does the expression reach the target with the given numbers?"""
+"""Countdown: the answer is an expression of the given numbers that reaches the target."""
 
 import ast
 import json
@@ -6,20 +6,24 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, ClassVar
 
+from rewards.audit_cases import AuditExample
 from rewards.completion import parse_completion
 
-# What an expression may be written with. Checked before Python's parser sees it, which deep nesting or a megabyte would hurt.
+# What an expression may consist of. Checked before Python's parser sees the text: deep nesting or a
+# megabyte of text would hurt it.
 _EXPRESSION = re.compile(r"[0-9+\-*/() ]{1,200}")
 
 
 @dataclass(frozen=True)
 class Countdown:
-    """1.0 if the answer block is an expression that equals the target and uses each given number as often as it is given.
+    """1.0 if the expression in the answer block equals the target and uses each number as given.
 
-    Only `+ - * /`, brackets and whole numbers; evaluated over exact rationals, never by `eval`. The gold answer is the target
-    (https://github.com/Jiayi-Pan/TinyZero). `None` if the target or the numbers of the row cannot be read.
+    Every number has to be used exactly as often as it is given, with `+ - * /`, brackets and whole
+    numbers only. Evaluated over exact rationals, never by `eval`. The gold answer is the target
+    (https://github.com/Jiayi-Pan/TinyZero). `None` if the target or the numbers of the row cannot
+    be read.
 
     Parameters:
         numbers_column: the column with the list of numbers, also as JSON.
@@ -27,37 +31,66 @@ class Countdown:
 
     numbers_column: str = "nums"
 
+    audit_example: ClassVar[AuditExample] = AuditExample(
+        {"answer": "24", "nums": [1, 4, 6]},
+        right="1*4*6",
+        wrong={
+            "the target": "24",
+            "another value": "4+6+1",
+            "a number twice": "4*6*1*1",
+            "a number left out": "4*6",
+            "power": "6**4/54",
+            "an equation": "1*4*6=24",
+            "floor division": "(4*6)//1",
+        },
+    )
+
     def __call__(self, completion: str, answer: str, **row: Any) -> float | None:
+        # The task: without readable numbers and target there is nothing to score.
         try:
-            numbers = row[self.numbers_column]
-            numbers = json.loads(numbers) if isinstance(numbers, str) else numbers
-            given = Counter(int(number) for number in numbers)
-            target = (
-                Fraction(str(answer).strip())
-                if len(str(answer)) < 20 and "e" not in str(answer).lower()
-                else None
-            )
+            given = _read_numbers(row[self.numbers_column])
+            target = _read_target(str(answer))
         except (ValueError, TypeError, ZeroDivisionError, OverflowError):
             return None
-        if target is None or any(number != int(number) for number in numbers):
-            return None
-        trace = parse_completion(completion)
-        if trace is None or not _EXPRESSION.fullmatch(trace.answer):
+
+        # The expression: whatever is wrong with it is the model's mistake.
+        parsed = parse_completion(completion)
+        if parsed is None or not _EXPRESSION.fullmatch(parsed.answer):
             return 0.0
         try:
-            value, used = _evaluate(ast.parse(trace.answer, mode="eval").body)
+            value, used = _evaluate(ast.parse(parsed.answer, mode="eval").body)
         except (SyntaxError, ValueError, ZeroDivisionError):
-            return 0.0  # not an expression, another operator, or a division by zero: the model's mistake
+            return 0.0
         return float(value == target and used == given)
 
 
+def _read_numbers(numbers: Any) -> Counter[int]:
+    """How often each number is given. Raises `ValueError` if one is not whole."""
+    if isinstance(numbers, str):
+        numbers = json.loads(numbers)
+    if any(number != int(number) for number in numbers):
+        raise ValueError("not a whole number")
+    return Counter(int(number) for number in numbers)
+
+
+def _read_target(text: str) -> Fraction:
+    # Fraction("1e400000000") would compute an integer of 400 million digits.
+    if len(text) >= 20 or "e" in text.lower():
+        raise ValueError("not a plain number")
+    return Fraction(text.strip())
+
+
 def _evaluate(node: ast.expr) -> tuple[Fraction, Counter[int]]:
-    """The value of an expression and the numbers in it. Raises `ValueError` for anything but numbers and `+ - * /`."""
+    """The value of an expression, and the numbers in it.
+
+    Raises `ValueError` for anything but whole numbers and `+ - * /`.
+    """
     if isinstance(node, ast.Constant) and type(node.value) is int:
         return Fraction(node.value), Counter([node.value])
     if not isinstance(node, ast.BinOp):
-        raise ValueError
-    (left, used_left), (right, used_right) = _evaluate(node.left), _evaluate(node.right)
+        raise ValueError("not a number or an operation")
+    left, used_left = _evaluate(node.left)
+    right, used_right = _evaluate(node.right)
     used = used_left + used_right
     match node.op:
         case ast.Add():
@@ -68,4 +101,4 @@ def _evaluate(node: ast.expr) -> tuple[Fraction, Counter[int]]:
             return left * right, used
         case ast.Div():
             return left / right, used
-    raise ValueError
+    raise ValueError("another operator")

@@ -1,16 +1,18 @@
-"""Is the answer this very text?"""
+"""Exact match: the answer is this very text."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
+from rewards.audit_cases import NEAR_42, AuditExample
 from rewards.completion import parse_completion
 
 
 @dataclass(frozen=True)
 class Exact:
-    """1.0 if the text of the answer block is the gold answer, else 0.0; `None` without a gold.
+    """1.0 if the text of the answer block is the gold answer, else 0.0.
 
-    Runs of white space count as one space. For answers that are words, codes or labels: nothing is read as mathematics.
+    `None` without a gold answer. Runs of white space count as one space. For answers that are
+    words, codes or labels: nothing is read as mathematics.
 
     Parameters:
         ignore_case: whether `Paris` and `PARIS` are the same.
@@ -18,15 +20,19 @@ class Exact:
 
     ignore_case: bool = False
 
+    audit_example: ClassVar[AuditExample] = AuditExample(
+        {"answer": "42"}, right="42", wrong={**NEAR_42, "42.0": "42.0"}
+    )
+
     def __call__(self, completion: str, answer: Any, **row: Any) -> float | None:
-        gold, trace = (
-            "" if answer is None else self._normal(str(answer)),
-            parse_completion(completion),
-        )
+        gold = "" if answer is None else self._normalize(str(answer))
         if not gold:
             return None
-        return float(trace is not None and self._normal(trace.answer) == gold)
+        parsed = parse_completion(completion)
+        if parsed is None:
+            return 0.0
+        return float(self._normalize(parsed.answer) == gold)
 
-    def _normal(self, text: str) -> str:
+    def _normalize(self, text: str) -> str:
         text = " ".join(text.split())
         return text.casefold() if self.ignore_case else text

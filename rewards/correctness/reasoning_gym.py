@@ -4,8 +4,9 @@ import importlib.util
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
+from rewards.audit_cases import NEAR_42, AuditExample
 from rewards.completion import parse_completion
 from rewards.interface import BatchReward, Row, ScoredBatch
 from rewards.isolation.pool import Limits, get_pool
@@ -29,6 +30,10 @@ class ReasoningGym(BatchReward):
     timeout_seconds: float = 1.0
     memory_mb: int = 1024
 
+    audit_example: ClassVar[AuditExample] = AuditExample(
+        {"answer": "42", "metadata": {"source_dataset": "chain_sum"}}, "42", dict(NEAR_42)
+    )
+
     def __post_init__(self) -> None:
         Limits(self.timeout_seconds, self.memory_mb)
         if importlib.util.find_spec("reasoning_gym") is None:
@@ -36,7 +41,7 @@ class ReasoningGym(BatchReward):
                 "the package reasoning-gym is not installed; run: pip install reasoning-gym"
             )
 
-    def judge(self, completions: Sequence[str], rows: Sequence[Row]) -> ScoredBatch:
+    def score_batch(self, completions: Sequence[str], rows: Sequence[Row]) -> ScoredBatch:
         metadata = [_mapping(row.get("metadata")) for row in rows]
         known = [index for index, values in enumerate(metadata) if "source_dataset" in values]
         traces = {index: parse_completion(completions[index]) for index in known}

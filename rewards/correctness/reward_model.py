@@ -1,26 +1,27 @@
-"""What does a reward model say?"""
+"""The score of a reward model, run in the training process."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from rewards.interface import BatchReward, Row, ScoredBatch
 
 
 @dataclass(frozen=True)
 class RewardModel(BatchReward):
-    """The scalar of a reward model (a sequence classifier with one label, by transformers) for prompt and completion.
+    """The logit that a reward model gives to prompt and completion.
 
-    Its scale is the model's own, so its weight has to suit; a model can be persuaded, so let an exact reward weigh more. With
-    plain-text prompts the text is the prompt and the completion.
+    The model is a sequence classifier with one label, loaded by transformers. Its scale is its own,
+    so choose the weight accordingly; a model can be fooled, so let an exact reward weigh more. With
+    plain-text prompts the text is the prompt followed by the completion.
 
     Parameters:
         model_name_or_path: folder or hub id.
         revision: commit of a hub model.
         batch_size: completions scored at once.
-        max_tokens: a longer conversation is cut at its start, where the prompt stands.
+        max_tokens: a longer conversation is truncated at its start, where the prompt is.
     """
 
     model_name_or_path: str
@@ -28,66 +29,73 @@ class RewardModel(BatchReward):
     batch_size: int = 8
     max_tokens: int = 4096
 
+    # The scale is the model's own.
+    best_score: ClassVar[float | None] = None
+
     def check(self) -> None:
         """Raises `ValueError` if the name looks like a folder and there is none."""
         name = self.model_name_or_path
-        if not Path(name).is_dir() and (name.startswith((".", "/", "~")) or name.count("/") != 1):
+        looks_like_hub_id = name.count("/") == 1 and not name.startswith((".", "/", "~"))
+        if not looks_like_hub_id and not Path(name).is_dir():
             raise ValueError(
                 f"model_name_or_path: there is no folder {name!r}, and a hub id is owner/name"
             )
 
-    def judge(self, completions: Sequence[str], rows: Sequence[Row]) -> ScoredBatch:
+    def score_batch(self, completions: Sequence[str], rows: Sequence[Row]) -> ScoredBatch:
         import torch
 
         model, tokenizer = _load(self.model_name_or_path, self.revision)
         texts = [
-            _text(tokenizer, row["prompts"], completion)
+            _render(tokenizer, row["prompts"], completion)
             for completion, row in zip(completions, rows, strict=True)
         ]
+        # In small batches, because a reward model needs memory next to the policy.
         scores: list[float | None] = []
         for start in range(0, len(texts), self.batch_size):
-            batch = texts[start : start + self.batch_size]
-            limits = {
-                "truncation": True,
-                "max_length": self.max_tokens,
-                "add_special_tokens": False,
-            }
-            inputs = tokenizer(batch, return_tensors="pt", padding=True, **limits).to(model.device)
+            inputs = tokenizer(
+                texts[start : start + self.batch_size],
+                return_tensors="pt",
+                padding=True,
+                truncation=True,
+                max_length=self.max_tokens,
+                add_special_tokens=False,  # the chat template has written them
+            )
             with torch.inference_mode():
-                scores += model(**inputs).logits[:, 0].float().tolist()
+                logits = model(**inputs.to(model.device)).logits
+            scores += logits[:, 0].float().tolist()
         return ScoredBatch(scores)
 
 
-def _text(tokenizer: Any, prompt: Any, completion: str) -> str:
+def _render(tokenizer: Any, prompt: Any, completion: str) -> str:
+    """The conversation as the text that the reward model scores."""
     if isinstance(prompt, str):
         return prompt + completion
-    return str(
-        tokenizer.apply_chat_template(
-            [*prompt, {"role": "assistant", "content": completion}], tokenize=False
-        )
-    )
+    messages = [*prompt, {"role": "assistant", "content": completion}]
+    return str(tokenizer.apply_chat_template(messages, tokenize=False))
 
 
 @lru_cache(maxsize=4)
 def _load(name: str, revision: str) -> tuple[Any, Any]:
+    """Model and tokenizer, loaded once per process."""
     import torch
     from accelerate import PartialState
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+    # Texts are truncated at their start, so that the completion remains.
     tokenizer = AutoTokenizer.from_pretrained(
         name, revision=revision, padding_side="right", truncation_side="left"
     )
-    dtype = (
-        "auto" if torch.accelerator.is_available() else torch.float32
-    )  # most CPUs are slow in bfloat16
+
+    # Most CPUs are slow in bfloat16.
+    dtype = "auto" if torch.accelerator.is_available() else torch.float32
     model = AutoModelForSequenceClassification.from_pretrained(
         name, revision=revision, use_safetensors=True, dtype=dtype
     )
     if model.config.num_labels != 1:
         raise ValueError(f"{name} has {model.config.num_labels} labels; a reward model has one")
+
+    # The classifier reads the last token before the padding, so both must agree on the padding.
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    model.config.pad_token_id = (
-        tokenizer.pad_token_id
-    )  # where the classifier looks for the end of each text
+    model.config.pad_token_id = tokenizer.pad_token_id
     return model.to(PartialState().device).eval(), tokenizer

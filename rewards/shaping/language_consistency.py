@@ -1,4 +1,4 @@
-"""Does the model think in the language of the user?"""
+"""Language consistency: the fraction of the reasoning in the target language."""
 
 import re
 import unicodedata
@@ -8,7 +8,7 @@ from typing import Any
 
 from rewards.completion import parse_completion
 
-# The scripts that a language is written in, by the first word of Unicode's names of its letters.
+# The scripts of a language: the first word of the Unicode names of its letters.
 SCRIPTS = {
     "ar": {"ARABIC"},
     "el": {"GREEK"},
@@ -21,22 +21,25 @@ SCRIPTS = {
     "th": {"THAI"},
     "zh": {"CJK"},
 }
-# A LaTeX command is no word; a Han character or a kana is one, because nothing separates them.
+
+# A LaTeX command, such as \frac, is not a word.
 _COMMAND = re.compile(r"\\[A-Za-z]+")
-_WORD = re.compile(
-    r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W\d_\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+"
-)
+# A Han character or a kana is a word of its own, because no space separates them.
+_CHARACTER_WORDS = r"\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+_WORD = re.compile(rf"[{_CHARACTER_WORDS}]|[^\W\d_{_CHARACTER_WORDS}]+")
 
 
 @dataclass(frozen=True)
 class Language:
-    """The share of the words of the think block that are in the target language (the language consistency reward of DeepSeek-R1,
-    arXiv 2501.12948, section 2.3.2); 0.0 for a malformed trace, 1.0 for one without words.
+    """The fraction of the words of the think block that are in the target language.
 
-    A word is told by its script, so English and French are the same to it, and one-letter variables count for the Latin script.
+    This is the language consistency reward of DeepSeek-R1 (arXiv 2501.12948, section 2.3.2). 0.0
+    for a malformed completion, 1.0 for one without words. A word is recognised by its script, so
+    English and French look the same, and one-letter variables count as Latin script.
 
     Parameters:
-        language: its two-letter code (ISO 639-1), one of `SCRIPTS`; any language in Latin script is `en`.
+        language: two-letter code (ISO 639-1), one of `SCRIPTS`; `en` for any language in Latin
+            script.
     """
 
     language: str = "en"
@@ -46,15 +49,14 @@ class Language:
             raise ValueError(f"language is {self.language!r}; write one of {', '.join(SCRIPTS)}")
 
     def __call__(self, completion: str, **row: Any) -> float:
-        trace = parse_completion(completion)
-        if trace is None:
+        parsed = parse_completion(completion)
+        if parsed is None:
             return 0.0
-        words = _WORD.findall(_COMMAND.sub(" ", trace.think))
-        return (
-            sum(_script(word[0]) in SCRIPTS[self.language] for word in words) / len(words)
-            if words
-            else 1.0
-        )
+        words = _WORD.findall(_COMMAND.sub(" ", parsed.think))
+        if not words:
+            return 1.0
+        scripts = SCRIPTS[self.language]
+        return sum(_script(word[0]) in scripts for word in words) / len(words)
 
 
 @lru_cache(maxsize=4096)

@@ -1,4 +1,4 @@
-"""Does the thinking go step by step?"""
+"""Counts the visible steps of the reasoning."""
 
 import re
 from dataclasses import dataclass
@@ -7,19 +7,24 @@ from typing import Any
 from rewards.completion import parse_completion
 
 _STEP = re.compile(
-    r"^\s*(?:Step \d+|\d+[.)]\s|[-*]\s)|\b(?:First|Second|Third|Next|Then|Finally),", re.MULTILINE
+    r"""
+      ^\s*(?: Step\ \d+ | \d+[.)]\s | [-*]\s )                      # Step 2   2.   2)   -   *
+    | \b(?: First | Second | Third | Next | Then | Finally ),       # First,
+    """,
+    re.MULTILINE | re.VERBOSE,
 )
 
 
 @dataclass(frozen=True)
 class ReasoningSteps:
-    """min(1, found / `steps`), where a step is a line of the think block that starts with `Step 2`, `2.`, `-` or `*`, or a `First,`
-    ... `Finally,` (open-r1's reward of that name, https://github.com/huggingface/open-r1, inside the think block only).
+    """min(1, steps found in the think block / `steps`).
 
-    It pays the look of reasoning, not reasoning: keep its weight small.
+    A step is a line that starts with `Step 2`, `2.`, `-` or `*`, or a `First,` ... `Finally,`.
+    After open-r1's reward of that name (https://github.com/huggingface/open-r1), which searches the
+    whole completion. It pays for the look of reasoning, not for reasoning: keep its weight small.
 
     Parameters:
-        steps: how many earn it all.
+        steps: number of steps that earns the full score.
     """
 
     steps: int = 3
@@ -29,5 +34,7 @@ class ReasoningSteps:
             raise ValueError(f"steps is {self.steps}; write 1 or more")
 
     def __call__(self, completion: str, **row: Any) -> float:
-        trace = parse_completion(completion)
-        return min(1.0, len(_STEP.findall(trace.think)) / self.steps) if trace else 0.0
+        parsed = parse_completion(completion)
+        if parsed is None:
+            return 0.0
+        return min(1.0, len(_STEP.findall(parsed.think)) / self.steps)

@@ -1,4 +1,4 @@
-"""How many of the tags are there?"""
+"""Tag count: the fraction of the four tags that occur exactly once."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,10 +8,11 @@ from rewards.completion import TAGS
 
 @dataclass(frozen=True)
 class TagCount:
-    """1/4 for each of `<think>`, `</think>`, `<answer>`, `</answer>` that occurs exactly once, wherever it stands.
+    """1/4 for each of `<think>`, `</think>`, `<answer>`, `</answer>` that occurs exactly once.
 
-    After open-r1's reward of that name (https://github.com/huggingface/open-r1), which wants line breaks around the tags. Tags
-    alone earn it all: keep its weight small, and next to `format`.
+    The position does not matter. After open-r1's reward of that name
+    (https://github.com/huggingface/open-r1), which also requires line breaks around the tags. Tags
+    alone earn it in full: keep its weight small, and combine it with `format`.
     """
 
     def __call__(self, completion: str, **row: Any) -> float:

@@ -123,7 +123,7 @@ def test_the_answer_is_never_taken_from_the_think_block():
 
 
 def test_a_gold_that_cannot_be_read_leaves_every_completion_of_its_question_out():
-    judged = Accuracy().judge(
+    judged = Accuracy().score_batch(
         [answered("~"), answered("1"), "malformed", answered("2")],
         [{"answer": "~"}] * 3 + [{"answer": "2"}],
     )
@@ -312,10 +312,8 @@ def test_answers_built_to_hang_score_zero_are_counted_and_touch_no_other_complet
         thread.join()
     assert results == [1.0, 0.0, 0.0, 0.0, 0.0, 1.0]
     assert time.monotonic() - started < 15
-    assert (
-        2 <= metrics["judge/timeouts"] <= 4
-    )  # some of them fail by themselves, faster than the limit
-    assert metrics["rewards/accuracy/timed_out"] == metrics["judge/timeouts"] / 6
+    # Some of them fail by themselves, faster than the limit.
+    assert metrics["rewards/accuracy/timed_out"] in (2 / 6, 3 / 6, 4 / 6)
 
 
 def test_a_gold_built_to_hang_is_left_out():

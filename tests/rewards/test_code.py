@@ -353,7 +353,7 @@ def without_tools(monkeypatch):
 def test_without_protections_nothing_runs_until_the_recipe_says_so(monkeypatch):
     without_tools(monkeypatch)
     with pytest.raises(SandboxError, match=r"missing: own user, no network.*unprotected: true"):
-        Code().judge([answered("print(3)")], [{"tests": SUM}])
+        Code().score_batch([answered("print(3)")], [{"tests": SUM}])
     assert (
         Code(unprotected=True, partial_credit=True)(completion=answered("print(3)"), tests=SUM)
         == 0.5
@@ -388,13 +388,13 @@ def test_statuses_tell_what_ended_a_program_and_a_broken_sandbox_is_not_a_wrong_
     monkeypatch.setattr(namespaces, "SETUP", "echo no space left >&2; exit 0")
     with pytest.raises(SandboxError, match="no space left"):
         run_program("print(3)")
-    judged = Code().judge([answered("print(3)"), "no trace"], [{"tests": SUM}] * 2)
+    judged = Code().score_batch([answered("print(3)"), "no trace"], [{"tests": SUM}] * 2)
     assert (judged.scores, judged.failed, judged.timed_out) == ([None, 0.0], 1, 0)
 
 
 def test_a_batch_of_hanging_programs_takes_one_limit_per_core():
     started = time.monotonic()
-    judged = Code(timeout_seconds=1, partial_credit=True).judge(
+    judged = Code(timeout_seconds=1, partial_credit=True).score_batch(
         [answered("while True: pass")] * 4, [{"tests": SUM * 5}] * 4
     )
     assert (judged.scores, judged.timed_out) == ([0.0] * 4, 4)

@@ -219,7 +219,7 @@ def test_several_ranks_judge_side_by_side(tmp_path):
         "import os\n"
         "from rewards.correctness.accuracy import Accuracy\n"
         f"texts = [{answered(RIGHT)!r}, {answered(WRONG)!r}, {answered(HANGS)!r}] * 2\n"
-        f"judged = Accuracy().judge(texts, [{{'answer': {GOLD!r}}}] * 6)\n"
+        f"judged = Accuracy().score_batch(texts, [{{'answer': {GOLD!r}}}] * 6)\n"
         "print('rank', os.environ['RANK'], judged.scores, judged.timed_out, flush=True)\n"
     )
     done = run(

@@ -1,126 +1,52 @@
-"""What is paid, and what is not."""
-
-import pickle
-import re
+"""Rewards as TRL calls them: the forms of a completion, the checks, and the metrics."""
 
 import pytest
 
-from rewards import REWARDS, RewardError, TRLReward, build_rewards
-from rewards.audit import call
-from rewards.completion import ParsedCompletion, parse_completion
-from rewards.correctness.accuracy import Accuracy
-from rewards.shaping.format import Format
+from rewards import RewardError, RewardFunction, build_rewards
+from rewards.interface import BatchReward, ScoredBatch
+from rewards.trl_adapter import call_reward_function
 
+USER_REWARDS = "tests.support.user_rewards"
 IDEAL = "<think>23*7=161</think><answer>161</answer>"
 
 
-def test_a_trace_is_taken_apart_into_stripped_texts():
-    assert parse_completion(
-        " <think>\n a\nb </think>\n\n<answer> 42 </answer>\n"
-    ) == ParsedCompletion("a\nb", "42")
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",  # empty
-        "161",  # no tags
-        "<think></think><answer>161</answer>",  # empty think block
-        "<think> \n</think><answer>161</answer>",  # think block of white space
-        "<think>a</think><answer></answer>",  # empty answer
-        "<think>a</think><answer> </answer>",  # answer of white space
-        "<think>a</think><answer>161</answer> Done.",  # text after the answer
-        "Sure! <think>a</think><answer>161</answer>",  # text before the think block
-        "<think>a</think> so <answer>161</answer>",  # text between the blocks
-        "<think>a</think><think>b</think><answer>161</answer>",  # two think blocks
-        "<think>a</think><answer>1</answer><answer>161</answer>",  # two answer blocks
-        "<think>a<answer>161</answer></think>",  # answer inside the think block
-        "<think>a<think>b</think></think><answer>161</answer>",  # nested think blocks
-        "<answer>161</answer><think>a</think>",  # wrong order
-        "<think>a</think><answer>161",  # truncated in the answer
-        "<think>161",  # truncated while thinking
-        "</think><think>a<answer>161</answer>",  # closed before it is opened
-        "<THINK>a</THINK><answer>161</answer>",  # other case
-        IDEAL * 2,  # doubled
-        IDEAL + "<|im_end|>x",  # what a decoder leaves behind the end
-    ],
-)
-def test_what_is_not_exactly_one_think_and_one_answer_block_earns_nothing(text):
-    assert parse_completion(text) is None
-    assert Format()(completion=text) == 0.0
-    assert Accuracy()(completion=text, answer="161") == 0.0
-
-
-def test_built_rewards_speak_trl_with_messages_and_with_strings():
-    functions, weights = build_rewards([{"name": "accuracy"}, {"name": "format", "weight": 0.2}])
-    assert weights == [1.0, 0.2]
-    assert [function.__name__ for function in functions] == ["accuracy", "format"]
+def test_reward_functions_accept_messages_and_strings():
+    functions, _ = build_rewards(["accuracy", "format"])
     messages = [[{"role": "assistant", "content": text}] for text in (IDEAL, "161")]
     for completions in (messages, [IDEAL, "161"]):
         columns = {"prompts": ["?", "?"], "answer": ["161", "161"], "trainer_state": object()}
-        assert [function(completions=completions, **columns) for function in functions] == [
-            [1.0, 0.0],
-            [1.0, 0.0],
-        ]
+        for function in functions:
+            assert function(completions=completions, **columns) == [1.0, 0.0]
 
 
-def test_a_think_tag_that_the_template_wrote_is_put_back():
+def test_a_think_tag_that_the_chat_template_wrote_is_put_back():
     (function,), _ = build_rewards(["format"], prefix="<think>")
     assert function(completions=[IDEAL.removeprefix("<think>"), IDEAL]) == [1.0, 0.0]
 
 
-def test_built_rewards_can_be_pickled():
-    parameters = {
-        "overlong": {"max_tokens": 100, "cache_tokens": 20},
-        "cosine": {"max_tokens": 100},
-        "model": {"model_name_or_path": "some/model"},
-        "judge": {"base_url": "http://localhost:8000/v1", "model": "some"},
+class Slow(BatchReward):
+    """Two of four completions without a score: one because the scorer failed."""
+
+    def score_batch(self, completions, rows):
+        return ScoredBatch([1.0, 0.0, None, None], timed_out=1, failed=1)
+
+
+def test_each_call_logs_the_fractions_without_a_score_and_its_duration_under_the_rewards_name():
+    metrics = {}
+    RewardFunction(Slow(), "slow")(completions=["a"] * 4, log_metric=metrics.__setitem__)
+    assert metrics.pop("rewards/slow/seconds") >= 0
+    assert metrics == {
+        "rewards/slow/none": 0.5,
+        "rewards/slow/failed": 0.25,
+        "rewards/slow/timed_out": 0.25,
     }
-    for function in build_rewards([{"name": name, **parameters.get(name, {})} for name in REWARDS])[
-        0
-    ]:
-        assert pickle.loads(pickle.dumps(function)) == function
-
-
-def test_a_dotted_path_names_a_users_reward_in_any_form_and_passes_its_parameters():
-    own = "tests.support.user_rewards"
-    functions, weights = build_rewards(
-        [
-            {"name": f"{own}:longer", "weight": 0.1, "bonus": 2},
-            f"{own}:slow",
-            {"name": f"{own}:Ends", "text": "answer>"},
-        ],
-        "<think>",
-    )
-    assert weights == [0.1, 1.0, 1.0]
-    completions, metrics = [[{"role": "assistant", "content": "<answer>"}]] * 2, {}
-    columns = {"completions": completions, "answer": ["1", "1"], "log_metric": metrics.__setitem__}
-    assert [call(function, **columns) for function in functions] == [
-        [10, 10],
-        [None, 0.5],
-        [1.0, 1.0],
-    ]
-    assert (
-        metrics["rewards/slow/none"] == 0.5
-        and metrics["slow/calls"] == 1
-        and metrics["rewards/longer/seconds"] >= 0
-    )
-    assert [function.__name__ for function in functions] == [
-        "longer",
-        "slow",
-        "Ends",
-    ]  # TRL names its metrics by it
-    for function in functions:
-        assert pickle.loads(pickle.dumps(function)) == function
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        (
-            "nan",
-            "'nan' returned nan on row 0; it must be a finite number or None",
-        ),  # TRL takes it for None
+        # TRL would treat it as None.
+        ("nan", "'nan' returned nan on row 0; it must be a finite number or None"),
         ("short", r"'short' returned '\[1.0\]' for 2 completions"),
         ("words", "'words' returned '1.0' on row 0"),
         ("broken", r"'broken' raised ZeroDivisionError.* on a batch of 2 completions"),
@@ -130,46 +56,10 @@ def test_a_dotted_path_names_a_users_reward_in_any_form_and_passes_its_parameter
         ),
     ],
 )
-def test_a_users_reward_is_checked_as_ours_are(name, message):
-    (function,), _ = build_rewards([f"tests.support.user_rewards:{name}"])
+def test_the_scores_of_a_users_reward_are_checked(name, message):
+    (function,), _ = build_rewards([f"{USER_REWARDS}:{name}"])
     with pytest.raises(RewardError, match=message):
-        call(function, completions=["a", "b"])
-
-
-@pytest.mark.parametrize(
-    ("entry", "message"),
-    [
-        ({"name": "acuracy"}, "did you mean 'accuracy'?"),  # misspelt
-        (
-            {"name": "accuracy", "wieght": 1},
-            "no parameter 'wieght'; allowed are: weight, timeout_seconds, memory_mb",
-        ),
-        ({"name": "accuracy", "weight": "much"}, "write a number"),
-        ({"weight": 1.0}, "has no name"),
-        (1.0, "has no name"),
-        ("overlong", "missing 2 required positional arguments"),
-        (
-            {"name": "overlong", "max_tokens": 10, "cache_tokens": 20},
-            "must be from 1 to max_tokens 10",
-        ),
-        ({"name": "no_such_package.rewards:f"}, "cannot import"),
-        ({"name": "trl.rewards:no_such"}, "cannot import"),
-        ("tests.support.user_rewards:Ends", "missing 1 required positional argument: 'text'"),
-        ({"name": "language", "language": "xx"}, "write one of ar, el, en"),
-        (
-            {"name": "model", "model_name_or_path": "no/such/folder"},
-            "there is no folder 'no/such/folder'",
-        ),
-        ({"name": "code", "timeout_seconds": 0}, "must be above 0"),
-        (
-            {"name": "judge", "base_url": "http://localhost/v1", "model": "m", "prompt": "?"},
-            "prompt has no {completion}",
-        ),
-    ],
-)
-def test_an_entry_that_cannot_be_used_is_refused_with_what_is_allowed(entry, message):
-    with pytest.raises(RewardError, match=re.escape(message)):
-        build_rewards([entry])
+        call_reward_function(function, completions=["a", "b"])
 
 
 def test_a_reward_that_raises_or_returns_no_score_stops_the_run_and_names_the_row():
@@ -180,6 +70,6 @@ def test_a_reward_that_raises_or_returns_no_score_stops_the_run_and_names_the_ro
         return float("nan")
 
     with pytest.raises(RewardError, match=r"'broken' raised ZeroDivisionError.* on row 1: 'b'"):
-        TRLReward(broken, "broken")(completions=["a", "b"])
+        RewardFunction(broken, "broken")(completions=["a", "b"])
     with pytest.raises(RewardError, match="'strange' returned nan on row 0"):
-        TRLReward(strange, "strange")(completions=["a"])
+        RewardFunction(strange, "strange")(completions=["a"])

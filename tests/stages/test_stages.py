@@ -388,7 +388,7 @@ def test_own_rewards_in_every_form_train_beside_ours_and_all_are_measured(tmp_pa
                 f"rewards/{name}/{key}"
                 for key in ("mean", "none", "failed", "timed_out", "seconds")
             } <= set(log)
-        assert log["rewards/slow/none"] == 0.5 and log["judge/timeouts"] == 0
+        assert log["rewards/slow/none"] == 0.5
 
 
 def test_a_control_run_is_the_same_run_with_another_reward_beside_it(tmp_path):

@@ -17,6 +17,6 @@ class FlexibleAccuracy(BatchReward):
 
     correct: Reward
 
-    def judge(self, completions: Sequence[str], rows: Sequence[Row]) -> ScoredBatch:
+    def score_batch(self, completions: Sequence[str], rows: Sequence[Row]) -> ScoredBatch:
         answers = [flexible_completion(completion) for completion in completions]
         return score_completions(self.correct, "correct", answers, rows)
