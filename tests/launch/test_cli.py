@@ -58,7 +58,7 @@ def test_the_script_refuses_in_one_line_with_exit_code_2():
     ("arguments", "message"),
     [
         (["grpo"], "usage: ./launch.sh STAGE CONFIG"),
-        (["grop", GRPO], "there are: evaluate generate grpo sft"),
+        (["grop", GRPO], "there are: evaluate generate grpo on_policy sft"),
         (["grpo", "recipes/arithmetik/grpo.yaml"], "there are: recipes/arithmetic/grpo.yaml"),
         (["grpo", GRPO, "--accelerate", "zero9"], f"there are: {' '.join(sorted(ACCELERATE))}"),
         (["grpo", GRPO, "--num-processes", "many"], "write a number or auto"),

@@ -1,112 +1,115 @@
-"""The real commands, a few steps each, on real small models: what they leave, what they survive, what they refuse."""
+"""The stages, a few steps each, on real small models: what they write, resume and refuse.
+
+`story` runs the real commands; the other tests run the same `main` in this process.
+"""
 
 import json
-import os
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from recipes.core.errors import UserError
 from recipes.core.files import read_jsonl
-from tests.support.commands import ok, run, stage
+from tests.support.commands import ok, run, stage, stage_here
 
-GRPO, GENERATE, SFT, EVALUATE = (
-    f"recipes/arithmetic/{name}.yaml" for name in ("grpo", "generate", "sft", "evaluate")
-)
-STORY = pytest.mark.xdist_group("story")  # they share one run, and the last ones change it
-TRAIN_TOO = ("--eval_sets", "[{name: train, dataset_test_split: train, max_eval_samples: 20}]")
+GRPO = "recipes/arithmetic/grpo.yaml"
+GENERATE = "recipes/arithmetic/generate.yaml"
+SFT = "recipes/arithmetic/sft.yaml"
+EVALUATE = "recipes/arithmetic/evaluate.yaml"
+BASE = "recipes/arithmetic/models/base"
+STUDENT_BASE = "recipes/arithmetic/models/student_base"
+
+STORY = pytest.mark.xdist_group("story")  # these tests share one run, and the last ones change it
 BATCH = ("--per_device_train_batch_size", 32, "--num_generations", 8)
+SAMPLES = ("--max_train_samples", 40, "--num_generations", 4)
+EVAL_SETS = "[{name: train, dataset_test_split: train, max_eval_samples: 20}]"
+QUESTIONS = ("--max_eval_samples", 30, "--eval_sets", EVAL_SETS)
+
+
+def write_rows(file, rows):
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return file
 
 
 @pytest.fixture(scope="module")
 def story(tmp_path_factory) -> Path:
-    """The whole story on the shipped models, two steps of training each."""
+    """The whole story on the shipped models by the real commands, two training steps each."""
     out = tmp_path_factory.mktemp("story")
     ok(stage("grpo", GRPO, "--output_dir", out, "--max_steps", 2, *BATCH))
-    ok(
-        stage(
-            "generate",
-            GENERATE,
-            "--output_dir",
-            out,
-            "--max_train_samples",
-            40,
-            "--num_generations",
-            4,
-        )
-    )
+    ok(stage("generate", GENERATE, "--output_dir", out, *SAMPLES))
     ok(stage("sft", SFT, "--output_dir", out, "--max_steps", 2, "--logging_steps", 1))
-    chosen = (
-        "base=recipes/arithmetic/models/base",
-        "policy",
-        "student_base=recipes/arithmetic/models/student_base",
-        "student",
-    )
-    ok(
-        stage(
-            "evaluate",
-            EVALUATE,
-            "--output_dir",
-            out,
-            "--max_eval_samples",
-            30,
-            *TRAIN_TOO,
-            "--models",
-            *chosen,
-        )
-    )
+    models = (f"base={BASE}", "policy", f"student_base={STUDENT_BASE}", "student")
+    ok(stage("evaluate", EVALUATE, "--output_dir", out, *QUESTIONS, "--models", *models))
     return out
 
 
 @STORY
-def test_grpo_leaves_an_adapter_that_differs_from_its_start_and_every_rollout(story):
+def test_grpo_writes_an_adapter_that_differs_from_its_start_and_every_rollout(story):
     from safetensors.torch import load_file
 
     adapter = load_file(story / "policy/adapter_model.safetensors")
-    assert any(
-        "lora_B" in name and weight.abs().max() > 0 for name, weight in adapter.items()
-    )  # B starts at zero
+    trained = [weight for name, weight in adapter.items() if "lora_B" in name]  # starts at zero
+    assert any(weight.abs().max() > 0 for weight in trained)
+
     rollouts = read_jsonl(story / "rollouts/train.jsonl")
     assert [row["step"] for row in rollouts] == [0] * 32 + [1] * 32
     for row in rollouts:
-        assert set(row) == {"step", "prompt", "completion", "answer", "rewards", "advantage"}
+        assert list(row) == [
+            "step", "question_id", "prompt", "completion", "answer", "rewards", "advantage"
+        ]  # fmt: skip
         assert set(row["rewards"]) == {"accuracy", "format"}
         a, rest = row["prompt"][-1]["content"].split("*")
         b, c = rest.split("+")
         assert row["answer"] == str(int(a) * int(b) + int(c))
     for start in range(0, 64, 8):  # eight completions of one question, compared with each other
         group = rollouts[start : start + 8]
-        assert len({row["answer"] for row in group}) == 1
+        assert len({row["question_id"] for row in group}) == 1
         assert sum(row["advantage"] for row in group) == pytest.approx(0, abs=1e-3)
 
 
 @STORY
-def test_every_artefact_has_a_manifest(story):
-    for file, name in (
+def test_a_question_has_one_identity_in_training_generation_and_evaluation(story):
+    from recipes.core.data.questions import question_id
+
+    rollouts = read_jsonl(story / "rollouts/train.jsonl")
+    generations = read_jsonl(story / "generations.jsonl")
+    completions = read_jsonl(story / "completions/held_out/policy.jsonl")
+    for row in generations + completions:
+        assert row["question_id"] == question_id(row["question"], row["answer"])
+    for row in rollouts:
+        question = row["prompt"][-1]["content"]
+        assert row["question_id"] == question_id(question, row["answer"])
+
+
+@STORY
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
         ("policy/manifest", "grpo"),
         ("generations.manifest", "generate"),
         ("traces.manifest", "generate"),
         ("student/manifest", "sft"),
         ("scores.manifest", "evaluate"),
-    ):
-        manifest = json.loads((story / f"{file}.json").read_text())
-        assert (manifest["stage"], manifest["status"]) == (name, "finished")
-        assert manifest["config"] and manifest["versions"]["torch"] and manifest["inputs"]
+    ],
+)
+def test_every_artefact_has_a_manifest(story, file, name):
+    manifest = json.loads((story / f"{file}.json").read_text())
+    assert (manifest["stage"], manifest["status"]) == (name, "finished")
+    assert manifest["config"] and manifest["versions"]["torch"] and manifest["inputs"]
 
 
 @STORY
-def test_traces_are_the_right_well_formed_and_finished_generations(story):
-    rows = read_jsonl(story / "generations.jsonl")
-    assert len({(row["question_id"], row["sample_index"]) for row in rows}) == len(rows) == 160
+def test_traces_are_the_correct_well_formed_and_finished_samples(story):
+    samples = read_jsonl(story / "generations.jsonl")
+    assert len({(row["question_id"], row["sample_index"]) for row in samples}) == 160
+    assert len(samples) == 160
     traces = read_jsonl(story / "traces.jsonl")
     assert traces
     for row in traces:
-        assert (
-            row in rows
-            and row["finished"]
-            and row["completion"].endswith(f"</think><answer>{row['answer']}</answer>")
-        )
+        assert row in samples and row["finished"]
+        assert row["completion"].endswith(f"</think><answer>{row['answer']}</answer>")
     funnel = json.loads((story / "traces.manifest.json").read_text())["funnel"]
     assert funnel["generated"] == 160 and funnel["kept"] == len(traces)
 
@@ -115,192 +118,106 @@ def test_traces_are_the_right_well_formed_and_finished_generations(story):
 def test_scores_name_every_model_and_how_it_was_sampled(story):
     document = json.loads((story / "scores.json").read_text())
     assert document["sampling"]["temperature"] == 1.0 and document["sampling"]["seed"] == 42
-    scores, paired = document["held_out"]["models"], document["held_out"]["paired"]
-    assert list(paired) == ["policy - base", "student_base - policy", "student - student_base"]
+    scores = document["held_out"]["models"]
+    paired = document["held_out"]["paired"]
+    assert list(paired) == ["policy - base", "student - student_base", "student - policy"]
     assert all(0 < test["p"] <= 1 and test["n"] == 30 for test in paired.values())
     assert list(scores) == ["base", "policy", "student_base", "student"]
     for name, values in scores.items():
-        assert {
-            "accuracy",
-            "format",
-            "accuracy_given_format",
-            "n",
-            "ci95",
-            "mean_length",
-            "samples",
-        } <= set(values)
-        assert values["accuracy"] <= values["flexible_accuracy"] and values["pass_at"] == {
-            "1": values["accuracy"]
-        }
-        assert values["n"] == 30 and values["ci95"][0] <= values["accuracy"] <= values["ci95"][1]
-        assert len(read_jsonl(story / f"completions/held_out/{name}.jsonl")) == 30
-        about = json.loads((story / f"completions/held_out/{name}.manifest.json").read_text())
-        assert (
-            about["model"]["first_prompt"].endswith("=")
-            and about["sampling"]["tokens_per_second"] > 0
-        )
-        train = document["train"]["models"][name]  # as many training questions beside them
-        assert train["n"] == 20 and len(read_jsonl(story / f"completions/train/{name}.jsonl")) == 20
+        assert values["accuracy"] <= values["flexible_accuracy"]
+        assert values["pass_at"] == {"1": values["accuracy"]}
+        assert values["ci95"][0] <= values["accuracy"] <= values["ci95"][1]
+        assert values["n"] == values["samples"] == 30
+        assert {"format", "accuracy_given_format", "mean_length", "parameters"} <= set(values)
+
+        file = story / f"completions/held_out/{name}.jsonl"
+        assert len(read_jsonl(file)) == 30
+        manifest = json.loads(file.with_suffix(".manifest.json").read_text())
+        assert manifest["model"]["first_prompt"].endswith("=")
+        assert manifest["sampling"]["tokens_per_second"] > 0
+        assert document["train"]["models"][name]["n"] == 20  # training questions beside them
+        assert len(read_jsonl(story / f"completions/train/{name}.jsonl")) == 20
 
 
 @STORY
-def test_a_second_evaluation_draws_only_what_is_missing_and_ends_with_the_same_file(story):
-    keys = (
-        "--output_dir",
-        story,
-        "--max_eval_samples",
-        30,
-        *TRAIN_TOO,
-        "--models",
-        "policy",
-        "student",
-    )
-    files = [
-        story / f"completions/{name}.jsonl"
-        for name in ("held_out/policy", "held_out/student", "train/policy")
-    ]
+def test_a_second_evaluation_samples_only_what_is_missing(story, caplog, capsys):
+    keys = ("--output_dir", story, *QUESTIONS, "--models", "policy", "student")
+    names = ("held_out/policy", "held_out/student", "train/policy")
+    files = [story / f"completions/{name}.jsonl" for name in names]
     before = [file.read_bytes() for file in files]
     lines = before[0].split(b"\n")
     files[0].write_bytes(b"\n".join(lines[:10]) + b"\n" + lines[10][:20])  # killed while writing
-    ok(stage("evaluate", EVALUATE, *keys))
+    stage_here("evaluate", EVALUATE, *keys)
     assert [file.read_bytes() for file in files] == before
     scores = (story / "scores.json").read_bytes()
-    ok(stage("evaluate", EVALUATE, *keys))
+    stage_here("evaluate", EVALUATE, *keys)
     assert (story / "scores.json").read_bytes() == scores
-    done = ok(
-        stage(
-            "evaluate",
-            EVALUATE,
-            *keys,
-            "--models",
-            "policy",
-            f"again={story}/policy",
-            "--num_generations",
-            4,
-            "--greedy",
-        )
-    )
-    assert "was sampled with other settings and is sampled again" in done.stderr
+
+    # With other settings everything is sampled again.
+    models = ("--models", "policy", f"again={story}/policy")
+    with caplog.at_level("INFO"):
+        stage_here("evaluate", EVALUATE, *keys, *models, "--num_generations", 4, "--greedy")
+    assert "was sampled with other settings and is sampled again" in caplog.text
+    assert "majority of 4" in capsys.readouterr().out
     document = json.loads((story / "scores.json").read_text())["held_out"]
-    assert document["models"]["policy"] | {"model": ""} == document["models"]["again"] | {
-        "model": ""
-    }
-    assert document["paired"]["again - policy"] == {
-        "difference": 0.0,
-        "ci95": [0.0, 0.0],
-        "p": 1.0,
-        "n": 30,
-    }
-    assert (
-        list(document["models"]["policy"]["pass_at"]) == ["1", "2", "4"]
-        and "majority of 4" in done.stdout
-    )
+    policy = document["models"]["policy"]
+    assert policy | {"model": ""} == document["models"]["again"] | {"model": ""}
+    nothing = {"difference": 0.0, "ci95": [0.0, 0.0], "p": 1.0, "n": 30}
+    assert document["paired"]["again - policy"] == nothing
+    assert list(policy["pass_at"]) == ["1", "2", "4"]
     greedy = read_jsonl(story / "completions/held_out/policy.greedy.jsonl")
     assert len(greedy) == 30
-    assert (
-        document["models"]["policy"]["greedy_accuracy"]
-        == sum(row["correct"] for row in greedy) / 30
-    )
+    assert policy["greedy_accuracy"] == sum(row["correct"] for row in greedy) / 30
 
 
 @STORY
-def test_a_second_generate_does_only_what_is_missing(story):
-    before = (story / "generations.jsonl").read_bytes()
+def test_a_second_generate_samples_only_what_is_missing(story):
+    file = story / "generations.jsonl"
+    before = file.read_bytes()
     lines = before.split(b"\n")
-    (story / "generations.jsonl").write_bytes(
-        b"\n".join(lines[:100]) + b"\n" + lines[100][:20]
-    )  # killed while writing row 101
-    os.utime(story / "generations.jsonl")
-    teacher = ("--model_name_or_path", "recipes/arithmetic/models/base")
-    refused = stage(
-        "generate",
-        GENERATE,
-        "--output_dir",
-        story,
-        "--max_train_samples",
-        40,
-        "--num_generations",
-        4,
-        *teacher,
-    )
-    assert refused.returncode == 2 and "another" in refused.stderr
-    ok(
-        stage(
-            "generate",
-            GENERATE,
-            "--output_dir",
-            story,
-            "--max_train_samples",
-            40,
-            "--num_generations",
-            4,
-        )
-    )
-    assert (story / "generations.jsonl").read_bytes() == before
+    file.write_bytes(b"\n".join(lines[:100]) + b"\n" + lines[100][:20])  # killed in row 101
+    keys = ("--output_dir", story, *SAMPLES)
+    with pytest.raises(UserError, match="holds a run with another"):
+        stage_here("generate", GENERATE, *keys, "--model_name_or_path", BASE)
+    stage_here("generate", GENERATE, *keys)
+    assert file.read_bytes() == before
 
 
 @STORY
-def test_a_second_grpo_goes_on_from_the_checkpoint(story):
-    done = ok(stage("grpo", GRPO, "--output_dir", story, "--max_steps", 3, *BATCH))
-    assert "resuming from" in done.stderr and "checkpoint-2" in done.stderr
-    assert [row["step"] for row in read_jsonl(story / "rollouts/train.jsonl")][::32] == [0, 1, 2]
-    changed = stage(
-        "grpo",
-        GRPO,
-        "--output_dir",
-        story,
-        "--max_steps",
-        3,
-        "--num_generations",
-        4,
-        "--per_device_train_batch_size",
-        32,
-    )
-    assert changed.returncode == 2 and "another num_generations" in changed.stderr
+def test_a_second_grpo_resumes_from_the_checkpoint(story, caplog):
+    keys = ("--output_dir", story, "--max_steps", 3, *BATCH)
+    with caplog.at_level("INFO"):
+        stage_here("grpo", GRPO, *keys)
+    assert "resuming from" in caplog.text and "checkpoint-2" in caplog.text
+    steps = [row["step"] for row in read_jsonl(story / "rollouts/train.jsonl")]
+    assert steps[::32] == [0, 1, 2]
+    with pytest.raises(UserError, match="another num_generations"):
+        stage_here("grpo", GRPO, *keys, "--num_generations", 4)
 
 
-def test_no_trace_kept_is_a_message_and_an_error_not_an_empty_student(tmp_path, tiny_models):
-    done = stage(
-        "generate",
-        GENERATE,
-        "--output_dir",
-        tmp_path,
-        "--max_train_samples",
-        20,
-        "--model_name_or_path",
-        tiny_models / "base",
-    )
-    assert done.returncode == 2
-    assert (
-        "no generation can be kept (20 generated" in done.stderr and "Traceback" not in done.stderr
-    )
-    done = stage("sft", SFT, "--output_dir", tmp_path)
-    assert done.returncode == 2 and "there is no file" in done.stderr
+def test_without_any_trace_to_keep_generate_and_sft_end_with_the_reason(tmp_path, tiny_models):
+    teacher = ("--model_name_or_path", tiny_models / "base", "--max_train_samples", 20)
+    with pytest.raises(UserError, match=r"no sample can be kept \(20 generated"):
+        stage_here("generate", GENERATE, "--output_dir", tmp_path, *teacher)
+    with pytest.raises(UserError, match="there is no file"):
+        stage_here("sft", SFT, "--output_dir", tmp_path)
 
 
-def test_full_fine_tuning_and_qlora_train_and_can_be_evaluated(tmp_path, tiny_models):
-    for name, keys in (("full", ("--use_peft", "false")), ("qlora", ("--load_in_4bit", "true"))):
-        if name == "qlora":
-            pytest.importorskip("bitsandbytes")
-        out = tmp_path / name
-        ok(stage("grpo", GRPO, "--output_dir", out, "--max_steps", 1, *BATCH, *keys))
-        ok(
-            stage(
-                "evaluate",
-                EVALUATE,
-                "--output_dir",
-                out,
-                "--models",
-                "policy",
-                "--max_eval_samples",
-                4,
-            )
-        )
-        assert (
-            out
-            / "policy"
-            / ("model.safetensors" if name == "full" else "adapter_model.safetensors")
-        ).is_file()
+@pytest.mark.parametrize(
+    ("keys", "weights"),
+    [
+        (("--use_peft", "false"), "model.safetensors"),
+        (("--load_in_4bit", "true"), "adapter_model.safetensors"),
+    ],
+    ids=["full", "qlora"],
+)
+def test_full_fine_tuning_and_qlora_train_and_can_be_evaluated(tmp_path, keys, weights):
+    if "--load_in_4bit" in keys:
+        pytest.importorskip("bitsandbytes")
+    stage_here("grpo", GRPO, "--output_dir", tmp_path, "--max_steps", 1, *BATCH, *keys)
+    evaluation = ("--models", "policy", "--max_eval_samples", 4, "--eval_sets", "[]")
+    stage_here("evaluate", EVALUATE, "--output_dir", tmp_path, *evaluation)
+    assert (tmp_path / "policy" / weights).is_file()
 
 
 MISTAKES = {
@@ -333,26 +250,18 @@ def test_a_mistake_ends_in_one_readable_line_within_ten_seconds(name, tmp_path):
     config = [] if "--config" in words else ["--config", GRPO]
     started = time.time()
     done = run(sys.executable, "recipes/grpo.py", *config, *words, "--output_dir", tmp_path)
-    assert done.returncode != 0
+    assert done.returncode == 2
     assert message in done.stderr
     assert done.stderr.count("\n") == 1, done.stderr
     assert time.time() - started < 10
 
 
-def test_a_yaml_of_trls_own_scripts_runs_unchanged(tmp_path):
-    rows = [
-        {"prompt": [{"role": "user", "content": f"{n}*3+1"}], "solution": f"${3 * n + 1}$"}
-        for n in range(10, 20)
-    ]
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data/train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (tmp_path / "trl.yaml").write_text(
-        f"""
+TRL_YAML = """
 model_name_or_path: recipes/arithmetic/models/base
-dataset_name: {tmp_path}/data
+dataset_name: {folder}/data
 reward_funcs: [accuracy_reward, think_format_reward]
 reward_weights: [1.0, 0.5]
-output_dir: {tmp_path}/out
+output_dir: {folder}/out
 learning_rate: 1e-5
 max_steps: 1
 num_generations: 4
@@ -361,70 +270,68 @@ bf16: false
 use_peft: true
 report_to: none
 """
-    )
-    ok(stage("grpo", tmp_path / "trl.yaml"))
+
+
+def test_a_yaml_of_trls_own_scripts_runs_unchanged(tmp_path):
+    rows = []
+    for n in range(10, 20):
+        prompt = [{"role": "user", "content": f"{n}*3+1"}]
+        rows.append({"prompt": prompt, "solution": f"${3 * n + 1}$"})
+    (tmp_path / "data").mkdir()
+    write_rows(tmp_path / "data/train.jsonl", rows)
+    (tmp_path / "trl.yaml").write_text(TRL_YAML.format(folder=tmp_path))
+    stage_here("grpo", tmp_path / "trl.yaml")
     rollouts = read_jsonl(tmp_path / "out/rollouts/train.jsonl")
     assert set(rollouts[0]["rewards"]) == {"accuracy_reward", "think_format_reward"}
     assert rollouts[0]["prompt"] in [row["prompt"] for row in rows]
 
 
 def test_own_rewards_in_every_form_train_beside_ours_and_all_are_measured(tmp_path):
-    rows = [
-        {"question": f"{n}*3+1", "answer": f"x={3 * n + 1}"} for n in range(10, 20)
-    ]  # answers that math-verify has to read
-    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    entries = ["accuracy", {"name": "length_group", "weight": 0.1}, "tests.support.user_rewards:longer", "tests.support.user_rewards:slow",
-               {"name": "tests.support.user_rewards:Ends", "text": "</answer>"}]  # fmt: skip
+    # Answers that only math-verify can read.
+    rows = [{"question": f"{n}*3+1", "answer": f"x={3 * n + 1}"} for n in range(10, 20)]
+    data = write_rows(tmp_path / "train.jsonl", rows)
+    own = "tests.support.user_rewards"
+    entries = [
+        "accuracy",
+        {"name": "length_group", "weight": 0.1},
+        f"{own}:longer",
+        f"{own}:slow",
+        {"name": f"{own}:Ends", "text": "</answer>"},
+    ]
+    keys = ("--max_steps", 2, *BATCH, "--dataset_name", data, "--logging_steps", 1)
+    out = tmp_path / "out"
+    stage_here("grpo", GRPO, "--output_dir", out, *keys, "--rewards", json.dumps(entries))
+
     names = ["accuracy", "length_group", "longer", "slow", "Ends"]
-    ok(stage("grpo", GRPO, "--output_dir", tmp_path / "out", "--max_steps", 2, *BATCH, "--dataset_name", tmp_path / "train.jsonl",
-             "--rewards", json.dumps(entries), "--logging_steps", 1))  # fmt: skip
-    for row in read_jsonl(tmp_path / "out/rollouts/train.jsonl"):
+    for row in read_jsonl(out / "rollouts/train.jsonl"):
         assert list(row["rewards"]) == names
-        assert row["rewards"]["accuracy"] in (0.0, 1.0) and row["rewards"]["slow"] in (None, 0.5)
-    logs = json.loads((tmp_path / "out/policy/trainer_state.json").read_text())["log_history"][:2]
+        assert row["rewards"]["accuracy"] in (0.0, 1.0)
+        assert row["rewards"]["slow"] in (None, 0.5)
+    logs = json.loads((out / "policy/trainer_state.json").read_text())["log_history"][:2]
     for log in logs:
         for name in names:
-            assert {
-                f"rewards/{name}/{key}"
-                for key in ("mean", "none", "failed", "timed_out", "seconds")
-            } <= set(log)
+            for key in ("mean", "none", "failed", "timed_out", "seconds"):
+                assert f"rewards/{name}/{key}" in log
         assert log["rewards/slow/none"] == 0.5
 
 
-def test_a_control_run_is_the_same_run_with_another_reward_beside_it(tmp_path):
-    for control, name in (("random_reward", "random"), ("format_only", "format")):
-        ok(
-            stage(
-                "grpo",
-                GRPO,
-                "--output_dir",
-                tmp_path,
-                "--max_steps",
-                1,
-                *BATCH,
-                "--control",
-                control,
-            )
-        )
-        rollouts = read_jsonl(tmp_path / f"control_{control}/rollouts/train.jsonl")
-        assert {tuple(row["rewards"]) for row in rollouts} == {(name,)}
-        assert (tmp_path / f"control_{control}/policy/adapter_model.safetensors").exists()
+@pytest.mark.parametrize(
+    ("control", "name"), [("random_reward", "random"), ("format_only", "format")]
+)
+def test_a_control_run_is_the_same_run_with_another_reward_beside_it(tmp_path, control, name):
+    keys = ("--output_dir", tmp_path, "--max_steps", 1, *BATCH, "--control", control)
+    stage_here("grpo", GRPO, *keys)
+    rollouts = read_jsonl(tmp_path / f"control_{control}/rollouts/train.jsonl")
+    assert {tuple(row["rewards"]) for row in rollouts} == {(name,)}
+    assert (tmp_path / f"control_{control}/policy/adapter_model.safetensors").exists()
 
 
 def test_a_question_that_the_dataset_asks_twice_is_answered_once(tmp_path):
-    rows = [{"question": question, "answer": "166"} for question in ("23*7+5", "23*7+5", "80*2+6")]
-    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    teacher = ("--model_name_or_path", "recipes/arithmetic/models/base", "--num_generations", 40)
-    ok(
-        stage(
-            "generate",
-            GENERATE,
-            "--output_dir",
-            tmp_path / "out",
-            "--dataset_name",
-            tmp_path / "train.jsonl",
-            *teacher,
-        )
-    )
-    traces = read_jsonl(tmp_path / "out/generations.jsonl")
-    assert [row["question"] for row in traces] == ["23*7+5"] * 40 + ["80*2+6"] * 40
+    questions = ("23*7+5", "23*7+5", "80*2+6")
+    rows = [{"question": question, "answer": "166"} for question in questions]
+    data = write_rows(tmp_path / "train.jsonl", rows)
+    teacher = ("--model_name_or_path", BASE, "--num_generations", 40)
+    out = tmp_path / "out"
+    stage_here("generate", GENERATE, "--output_dir", out, "--dataset_name", data, *teacher)
+    samples = read_jsonl(out / "generations.jsonl")
+    assert [row["question"] for row in samples] == ["23*7+5"] * 40 + ["80*2+6"] * 40

@@ -1,6 +1,9 @@
 """Helpers of the tests: run a command or a stage, and compare the weights it wrote."""
 
+import contextlib
+import importlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -11,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def run(*command: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A real command in the repository's folder."""
+    """Runs a real command in the repository's folder."""
     return subprocess.run(
         [str(word) for word in command],
         cwd=ROOT,
@@ -23,12 +26,29 @@ def run(*command: object, **environment: str) -> subprocess.CompletedProcess[str
 
 
 def stage(name: str, config: object, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """A stage's script, as a user starts it."""
+    """Runs a stage's script in a process of its own, as a user starts it."""
     return run(sys.executable, f"recipes/{name}.py", "--config", config, *arguments)
 
 
+def stage_here(name: str, config: object, *arguments: object) -> None:
+    """Runs a stage's `main` in this process, which saves the seconds of importing torch and TRL.
+
+    Raises what `main` raises. Its log is in `caplog`, its table in `capsys`.
+    """
+    words = [f"recipes/{name}.py", "--config", str(config), *map(str, arguments)]
+    handler = signal.getsignal(signal.SIGTERM)
+    argv = sys.argv
+    sys.argv = words
+    try:
+        with contextlib.chdir(ROOT):
+            importlib.import_module(f"recipes.{name}").main()
+    finally:
+        sys.argv = argv
+        signal.signal(signal.SIGTERM, handler)
+
+
 def ok(done: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str]:
-    """The command, if it went well; else what it said last."""
+    """The command if it succeeded; fails the test with its last output if not."""
     assert done.returncode == 0, done.stderr[-3000:]
     return done
 
@@ -54,13 +74,8 @@ def largest_difference(one: dict[str, Any], other: dict[str, Any]) -> float:
 
 def latest(folder: Path) -> int:
     """The step of the latest checkpoint that was written to its end."""
-    return max(
-        (
-            int(path.parent.name.partition("-")[2])
-            for path in folder.glob("checkpoint-*/sealed.json")
-        ),
-        default=0,
-    )
+    complete = folder.glob("checkpoint-*/sealed.json")
+    return max((int(path.parent.name.partition("-")[2]) for path in complete), default=0)
 
 
 def free_port() -> int:
