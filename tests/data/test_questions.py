@@ -222,11 +222,11 @@ def test_more_sets_say_only_how_they_differ_from_the_held_out_one():
     ("entries", "message"),
     [
         ("{name: train}", "`eval_sets` must be a list"),
-        ("[train]", "this is 'train'"),
-        ("[{dataset_name: b}]", "this is {'dataset_name': 'b'}"),
-        ("[{name: held_out}]", "this is {'name': 'held_out'}"),  # taken
-        ("[{name: ../up}]", "this is {'name': '../up'}"),  # it names a folder
-        ("[{name: ..}]", "this is {'name': '..'}"),
+        ("[train]", "got 'train'"),
+        ("[{dataset_name: b}]", "got {'dataset_name': 'b'}"),
+        ("[{name: held_out}]", "got {'name': 'held_out'}"),  # taken
+        ("[{name: ../up}]", "got {'name': '../up'}"),  # it names a folder
+        ("[{name: ..}]", "got {'name': '..'}"),
         ("[{name: b, dataset_nam: b}]", "unknown key `dataset_nam`; did you mean `dataset_name`?"),
         ("[{name: b", "`eval_sets` is not valid YAML"),
     ],
@@ -247,7 +247,7 @@ def test_the_longest_rows_come_where_the_samplers_of_trl_and_transformers_read_f
     dataset = Dataset.from_dict({"row": list(range(100)), "length": lengths})
     longest = sorted(lengths)[-8:]
     for seed in (None, 7):
-        ordered = longest_first(dataset, lengths, 8, seed)
+        ordered = longest_first(dataset, 8, seed, column="length")
         assert sorted(ordered["row"]) == list(range(100))
         sampler = RepeatSampler(
             ordered,
@@ -261,7 +261,7 @@ def test_the_longest_rows_come_where_the_samplers_of_trl_and_transformers_read_f
         assert sorted(ordered[first]["length"]) == longest
         moved = [row for place, row in enumerate(ordered["row"]) if place != row]
         assert len(moved) <= 16  # the others stay where they were
-    ordered = longest_first(dataset, lengths, 8, 42)
+    ordered = longest_first(dataset, 8, 42, column="length")
     ranks = [
         BatchRebalanceSampler(
             ordered["length"], effective_batch_size=8, dp_size=2, grad_accum=2, rank=rank
@@ -270,4 +270,4 @@ def test_the_longest_rows_come_where_the_samplers_of_trl_and_transformers_read_f
     ]
     steps = [[row for batch in list(sampler)[:2] for row in batch] for sampler in ranks]
     assert sorted(ordered[steps[0] + steps[1]]["length"]) == longest
-    assert longest_first(dataset, lengths, 100, 7)["length"] != lengths
+    assert longest_first(dataset, 100, 7, column="length")["length"] != lengths

@@ -96,11 +96,11 @@ def test_short_and_long_traces_are_mixed_as_asked_and_as_many_as_can_be(share, s
 def test_what_cannot_be_chosen_is_refused():
     with pytest.raises(ValueError, match="write one of first, shortest, random, diverse"):
         TraceArguments(trace_choice="best")
-    with pytest.raises(ValueError, match="write a share"):
+    with pytest.raises(ValueError, match="write a number from 0 to 1"):
         TraceArguments(short_fraction=4)
     with pytest.raises(ValueError, match="write 1 or more"):
         TraceArguments(max_traces=0)
-    with pytest.raises(UserError, match=r"no generation can be kept \(2 generated, 0 finished"):
+    with pytest.raises(UserError, match=r"no sample can be kept \(2 generated, 0 finished"):
         require_traces(
             "file", select_traces([generation("a", finished=False)] * 2, TraceArguments(), [], 0)[1]
         )

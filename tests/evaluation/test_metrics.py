@@ -52,7 +52,7 @@ def test_a_summary_counts_questions_and_not_samples():
         pytest.approx(1 / 6),
     )
     assert values["ci95"][0] <= values["accuracy"] <= values["ci95"][1]
-    with pytest.raises(UserError, match="cannot judge any"):
+    with pytest.raises(UserError, match="none of the gold answers can be scored"):
         summarize_scores([row("d", answered("1"), None)])
 
 

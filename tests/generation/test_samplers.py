@@ -92,7 +92,7 @@ def test_what_fails_is_tried_again_then_counted_and_never_written_as_an_answer(
     bad = ["always 500", "broken JSON", "no choice", "slow"]
     done = generate(tmp_path, url, good + cut + bad, "--api_key_variable", "MY_KEY")
     assert done.returncode == 0, done.stderr
-    assert "4 of 9 requests failed and are left out; start again to ask again" in done.stderr
+    assert "4 of 9 requests failed and are left out; run again to retry" in done.stderr
     rows = read_jsonl(tmp_path / "out/generations.jsonl")
     assert [row["question"] for row in rows] == good + cut
     traces = read_jsonl(tmp_path / "out/traces.jsonl")
@@ -143,7 +143,7 @@ def test_a_model_behind_an_endpoint_is_evaluated_like_any_other_and_what_it_fail
     assert scores["paired"]["big - student_base"]["n"] == 3  # the questions that both answered
     assert scores["models"]["student_base"]["n"] == 5
     done = stage("evaluate", "recipes/arithmetic/evaluate.yaml", *words[:-1], f"big={url}")
-    assert done.returncode == 2 and f"write name={url}#model" in done.stderr
+    assert done.returncode == 2 and f"write big={url}#model" in done.stderr
 
 
 def test_a_refused_key_stops_at_once(tmp_path, url):
