@@ -259,7 +259,7 @@ def test_a_run_resumes_despite_changes_only_when_told_and_removes_the_damaged(tm
     stage_here("grpo", GRPO, *keys, "--max_steps", 2)
     policy = tmp_path / "policy"
     flip(policy / "checkpoint-2/optimizer.pt")
-    with pytest.raises(UserError, match="another rewards.*--resume-despite-changes") as error:
+    with pytest.raises(UserError, match=r"another rewards.*--resume-despite-changes") as error:
         stage_here("grpo", GRPO, *keys, *other)
     assert "\n" not in str(error.value)
     with caplog.at_level("INFO"):
