@@ -34,13 +34,13 @@ distill:  ## generate, then sft, then evaluate
 	@$(MAKE) --no-print-directory evaluate
 
 compare: install  ## distilled against RL by itself at equal compute, three seeds (arithmetic: about 11 minutes)
-	python recipes/tools/compare.py --recipe $(RECIPE) $(ARGS)
+	python -m recipes.tools.compare --recipe $(RECIPE) $(ARGS)
 
 sweep: install  ## STUDENTS="model model ...": each learns the traces of the run; accuracy against size, speed and memory
-	python recipes/tools/sweep.py --recipe $(RECIPE) --students $(STUDENTS) $(ARGS)
+	python -m recipes.tools.sweep --recipe $(RECIPE) --students $(STUDENTS) $(ARGS)
 
 base: install  ## makes the two models that recipes/arithmetic ships anew
-	python recipes/arithmetic/pretrain.py
+	python -m recipes.arithmetic.pretrain
 
 smoke: install  ## the whole story, two steps a stage
 	@$(MAKE) --no-print-directory grpo ARGS="--max_steps 2 --output_dir outputs/smoke"
