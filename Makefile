@@ -5,7 +5,7 @@ STUDENTS ?=
 VENV ?= .venv
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
-.PHONY: install demo base check grpo generate sft on_policy evaluate distill compare sweep test smoke lint clean
+.PHONY: help install demo base check grpo generate sft on_policy evaluate distill compare sweep test test-all smoke lint clean
 
 install: $(VENV)/installed  ## creates .venv with everything in requirements.txt
 
@@ -54,5 +54,8 @@ lint: $(VENV)/installed-dev
 test: lint  ## lint, types and the tests: no network, no accelerator
 	pytest
 
-clean:
+test-all: lint  ## every test this machine can run, slow ones too; lists those it cannot
+	pytest -m "" -rs --durations=20
+
+clean:  ## removes outputs/
 	rm -rf outputs

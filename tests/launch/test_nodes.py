@@ -74,7 +74,6 @@ def kill_tree(process: subprocess.Popen[bytes]) -> None:
         one.send_signal(signal.SIGKILL)
 
 
-@pytest.mark.xdist_group("network")
 @pytest.mark.skipif(not can_make_networks(), reason="needs root and network namespaces (iproute2)")
 @pytest.mark.parametrize(
     "victim",

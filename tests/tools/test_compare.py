@@ -27,6 +27,7 @@ def quick_recipe(folder):
     return folder
 
 
+@pytest.mark.slow
 def test_compare_trains_every_arm_counts_its_seconds_and_does_nothing_twice(tmp_path):
     recipe, out = quick_recipe(tmp_path), tmp_path / "out"
     command = (
@@ -104,6 +105,7 @@ def test_the_interval_over_seeds_is_students():
     assert seed_interval([0.0, 1.0]) == [0.0, 1.0]
 
 
+@pytest.mark.slow
 def test_sweep_trains_each_student_on_the_traces_and_sets_what_it_knows_against_what_it_costs(
     tmp_path,
 ):
