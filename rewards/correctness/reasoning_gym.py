@@ -1,4 +1,4 @@
-"""What does the task's own verifier say?"""
+"""Scores an answer with the verifier of its reasoning-gym task."""
 
 import importlib.util
 import json
@@ -11,19 +11,22 @@ from rewards.completion import parse_completion
 from rewards.interface import BatchReward, Row, ScoredBatch
 from rewards.isolation.pool import Limits, get_pool
 
+VERIFIER = "rewards.correctness.reasoning_gym_worker:verify"
+
 
 @dataclass(frozen=True)
 class ReasoningGym(BatchReward):
-    """The score that a task of reasoning-gym (https://github.com/open-thought/reasoning-gym) gives to the text of the answer block;
-    0.0 for a malformed trace, `None` if the row has no task. Needs `pip install reasoning-gym`.
+    """The score that a task of reasoning-gym gives to the text of the answer block.
 
-    The row's `metadata` (a mapping, or the same as JSON) is the task's, with `source_dataset`. The verifiers run in worker
-    processes.
+    0.0 for a malformed completion, `None` if the row has no task. Needs `pip install reasoning-gym`
+    (https://github.com/open-thought/reasoning-gym). The row's `metadata` (a mapping, or one as
+    JSON) is the task's, with `source_dataset`. The verifiers run in worker processes.
 
     Parameters:
-        strict: only the full score counts. Many verifiers pay part of it for a wrong answer: 2/3 for `142` when `42` is right.
+        strict: only the full score counts. Many verifiers pay part of it for a wrong answer: 2/3
+            for `142` when `42` is right.
         timeout_seconds: limit for one answer; one that takes longer is wrong.
-        memory_mb: the same for its memory.
+        memory_mb: limit for its memory.
     """
 
     strict: bool = True
@@ -42,33 +45,35 @@ class ReasoningGym(BatchReward):
             )
 
     def score_batch(self, completions: Sequence[str], rows: Sequence[Row]) -> ScoredBatch:
-        metadata = [_mapping(row.get("metadata")) for row in rows]
-        known = [index for index, values in enumerate(metadata) if "source_dataset" in values]
-        traces = {index: parse_completion(completions[index]) for index in known}
-        scores: list[float | None] = [
-            0.0 if index in traces else None for index in range(len(completions))
-        ]
-        asked = {index: trace.answer for index, trace in traces.items() if trace}
-        entries = [
-            {
-                "question": rows[index].get("question"),
-                "answer": rows[index].get("answer"),
-                "metadata": metadata[index],
-            }
-            for index in asked
-        ]
+        # Rows without a task cannot be scored, and malformed completions earn nothing.
+        scores: list[float | None] = []
+        verified = []  # indices of the completions that the verifiers see
+        tasks = []
+        for index, (completion, row) in enumerate(zip(completions, rows, strict=True)):
+            metadata = _read_metadata(row.get("metadata"))
+            parsed = parse_completion(completion)
+            has_task = "source_dataset" in metadata
+            scores.append(0.0 if has_task else None)
+            if has_task and parsed:
+                verified.append(index)
+                tasks.append((parsed.answer, _make_entry(row, metadata)))
+
+        # The others are scored by the verifiers of their tasks.
         pool = get_pool(Limits(self.timeout_seconds, self.memory_mb))
-        outcomes = pool.run(
-            "rewards.correctness.reasoning_gym_worker:verify",
-            list(zip(asked.values(), entries, strict=True)),
-        )
-        for index, outcome in zip(asked, outcomes, strict=True):
-            value = float(outcome.value or 0.0)
-            scores[index] = float(value >= 1.0) if self.strict else value
+        outcomes = pool.run(VERIFIER, tasks)
+        for index, outcome in zip(verified, outcomes, strict=True):
+            score = float(outcome.value or 0.0)
+            scores[index] = float(score >= 1.0) if self.strict else score
         return ScoredBatch(scores, timed_out=sum(outcome.limit for outcome in outcomes))
 
 
-def _mapping(metadata: Any) -> dict[str, Any]:
+def _make_entry(row: Row, metadata: dict[str, Any]) -> dict[str, Any]:
+    """The row as reasoning-gym made it."""
+    return {"question": row.get("question"), "answer": row.get("answer"), "metadata": metadata}
+
+
+def _read_metadata(metadata: Any) -> dict[str, Any]:
+    """A mapping, whether the column holds one or its JSON; empty for anything else."""
     try:
         values = json.loads(metadata) if isinstance(metadata, str) else metadata
     except json.JSONDecodeError:

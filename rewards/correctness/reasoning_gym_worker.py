@@ -1,4 +1,4 @@
-"""What does reasoning-gym say? Only imported in worker processes: importing it takes seconds."""
+"""Calls reasoning-gym's verifiers; only imported in worker processes, because it takes seconds."""
 
 from typing import Any
 

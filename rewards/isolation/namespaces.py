@@ -1,7 +1,7 @@
-"""How does a program get into namespaces of its own?
+"""Builds the command that starts a program in namespaces of its own.
 
-Puts the command together: `setpriv` and `unshare` (util-linux) around a shell that builds the file system, around Python.
-Nothing of this repository is seen from inside, so what runs there is a text here.
+`setpriv` and `unshare` (util-linux) run a shell that builds the file system, which runs Python.
+Nothing of this repository is visible from inside, so what runs there is text here.
 """
 
 import math
@@ -14,12 +14,13 @@ from pathlib import Path
 
 PREFIX = os.path.realpath(sys.base_prefix)
 PYTHON = f"{PREFIX}/bin/python{sys.version_info.major}.{sys.version_info.minor}"
-_FIRST_UID, _UIDS = (
-    0x70000000,
-    0x10000000,
-)  # ids that systemd's table (systemd.io/UIDS-GIDS) lists as unused
+# User ids that systemd's table (systemd.io/UIDS-GIDS) lists as unused.
+_FIRST_UID = 0x70000000
+_UIDS = 0x10000000
+_NOBODY = 65534
 
-# Becomes process 1. Everything is built on a tmpfs over /dev/shm, which every Linux has and where no Python lives.
+# Becomes process 1. Everything is built on a tmpfs over /dev/shm, which every Linux has and where
+# no Python is installed.
 SETUP = """
 set -e
 uid=$1; status=$2; files_mb=$3; seconds=$4; folders=$5; binds=$6; links=$7; shift 7
@@ -43,7 +44,8 @@ mount -t tmpfs -o "mode=700,uid=$uid,gid=$uid,size=${files_mb}m,nr_inodes=1024,n
 exec timeout -s KILL "$seconds" sh -c 'echo 1000 > /proc/self/oom_score_adj; exec setpriv --no-new-privs "$@"' sh "$@"
 """
 
-# Starts the program. What it needs to know comes in its arguments; the program is the first part of its standard input.
+# Starts the program. Its arguments are the limits; the program is the first part of its standard
+# input.
 RUNNER = """
 import builtins, os, resource, sys
 size, status, folder, *limits = sys.argv[1:]
@@ -67,7 +69,10 @@ exec(compile(text, "program.py", "exec"), sys.modules["__main__"].__dict__)
 
 @dataclass(frozen=True)
 class Limits:
-    """What a program may use. Memory and file size hold per process; `processes` counts threads too."""
+    """What a program may use.
+
+    Memory and file size are per process; `processes` counts threads too.
+    """
 
     timeout_seconds: float = 5.0
     memory_mb: int = 512
@@ -77,11 +82,42 @@ class Limits:
 
 
 def command(launcher: str, folder: str, size: int, status: int, limits: Limits) -> list[str]:
-    """Starts the program that comes, `size` bytes of it, on standard input; `status` is the descriptor to say so on.
+    """The command that runs the program it reads from standard input.
 
-    `launcher` is who sets up: `root`, `user` (in a user namespace), or `none`, which leaves only the limits.
+    Args:
+        launcher: who sets the sandbox up: `root`, `user` (in a user namespace), or `none`, which
+            leaves only the limits.
+        folder: the program's current folder.
+        size: bytes of the program.
+        status: the descriptor on which the start is reported.
     """
     seconds = math.ceil(limits.timeout_seconds) + 1  # of computing
+    python = _python(launcher, folder, size, status, limits, seconds)
+    if launcher == "none":
+        return python
+
+    # A new user for each run, so that no other process counts against its limit of processes.
+    uid = _FIRST_UID + secrets.randbelow(_UIDS) if launcher == "root" else 0
+    words = ["setpriv", "--pdeathsig", "KILL", "unshare"]
+    if launcher == "user":
+        words += ["--user", "--map-root-user"]
+    words += ["--mount", "--pid", "--net", "--ipc", "--uts", "--fork", "--kill-child"]
+    arguments = (uid, status, limits.files_mb, seconds + 4, *_view())
+    words += ["sh", "-c", SETUP, "setup", *map(str, arguments)]
+
+    # The new root directory, and no rights of root in it.
+    if launcher == "root":
+        words += ["chroot", f"--userspec=+{uid}:+{uid}", "--groups=", "/dev/shm"]
+    else:
+        words += ["unshare", "--user", f"--map-user={_NOBODY}", f"--map-group={_NOBODY}"]
+        words.append("--root=/dev/shm")
+    return [*words, *python]
+
+
+def _python(
+    launcher: str, folder: str, size: int, status: int, limits: Limits, seconds: int
+) -> list[str]:
+    """The innermost command: Python, which sets the limits and then runs the program."""
     bounds = {
         "AS": limits.memory_mb << 20,
         "FSIZE": limits.files_mb << 20,
@@ -89,58 +125,22 @@ def command(launcher: str, folder: str, size: int, status: int, limits: Limits) 
         "NOFILE": 32,
         "CORE": 0,
     }
-    if (
-        launcher != "none"
-    ):  # counted per user: without a user of its own the program would count the trainer's threads
+    # Counted per user: without a user of its own the program would count the trainer's threads.
+    if launcher != "none":
         bounds["NPROC"] = limits.processes
     python = [PYTHON, "-s", "-S", "-P", "-X", "utf8", "-c", RUNNER, str(size), str(status), folder]
-    python += [f"{name}={value}" for name, value in bounds.items()]
-    if launcher == "none":
-        return python
-    # A user of its own for each run, so that no other process counts against its limit of processes.
-    uid = _FIRST_UID + secrets.randbelow(_UIDS) if launcher == "root" else 0
-    words = [
-        "setpriv",
-        "--pdeathsig",
-        "KILL",
-        "unshare",
-        *(["--user", "--map-root-user"] if launcher == "user" else []),
-    ]
-    words += ["--mount", "--pid", "--net", "--ipc", "--uts", "--fork", "--kill-child"]
-    words += [
-        "sh",
-        "-c",
-        SETUP,
-        "setup",
-        str(uid),
-        str(status),
-        str(limits.files_mb),
-        str(seconds + 4),
-        *_view(),
-    ]
-    if launcher == "root":
-        return [*words, "chroot", f"--userspec=+{uid}:+{uid}", "--groups=", "/dev/shm", *python]
-    return [
-        *words,
-        "unshare",
-        "--user",
-        "--map-user=65534",
-        "--map-group=65534",
-        "--root=/dev/shm",
-        *python,
-    ]
+    return python + [f"{name}={value}" for name, value in bounds.items()]
 
 
 @cache
 def _view() -> tuple[str, str, str]:
-    """What is seen from inside: folders to make, folders to show, and links, as words for the set-up."""
+    """What is visible inside: folders to make, folders to mount, and links, as words for SETUP."""
     paths = [Path(path) for path in ("/lib", "/lib64", "/usr/lib", "/usr/lib64", PREFIX)]
     links = [path for path in paths if path.is_symlink()]
-    shown = [path for path in paths if path.is_dir() and not path.is_symlink()]
-    shown = [path for path in shown if not any(other in path.parents for other in shown)]
-    words = (
-        [f".{path}" for path in shown],
-        [str(path) for path in shown],
-        [f"{path}={os.readlink(path)}" for path in links],
+    folders = [path for path in paths if path.is_dir() and not path.is_symlink()]
+    outermost = [path for path in folders if not set(path.parents) & set(folders)]
+    return (
+        " ".join(f".{path}" for path in outermost),
+        " ".join(str(path) for path in outermost),
+        " ".join(f"{path}={os.readlink(path)}" for path in links),
     )
-    return " ".join(words[0]), " ".join(words[1]), " ".join(words[2])

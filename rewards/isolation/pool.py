@@ -1,9 +1,11 @@
-"""Where is untrusted text judged? In worker processes with hard limits, which can be killed without harm.
+"""A pool of worker processes with hard limits, in which untrusted text is scored.
 
-    pool(Limits(timeout_seconds=1.0, memory_mb=1024)).run("rewards.answers.math_verify_worker:equal", [(gold, answer), ...])
+    pool = get_pool(Limits(timeout_seconds=1.0, memory_mb=1024))
+    pool.run("rewards.answers.math_verify_worker:equal", [(gold, answer), ...])
 
-Each training process has one server (pool_server.py): a fresh Python without torch, threads or CUDA, which forks the
-workers, so that one that is killed is replaced in milliseconds. It works from any thread, and after a fork or a spawn.
+Each training process has one server (pool_server.py): a fresh Python without torch, threads or
+CUDA, which forks the workers, so that one that is killed is replaced in milliseconds. It works from
+any thread, and after a fork or a spawn.
 """
 
 import atexit
@@ -19,11 +21,14 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-MAX_WORKERS = 8  # per training process; judging is a small part of a step
+MAX_WORKERS = 8  # per training process; scoring is a small part of a step
+MIN_MEMORY_MB = 512
+
+Task = tuple[Any, ...]  # arguments of one call, which JSON can hold
 
 
 class PoolError(RuntimeError):
-    """The pool itself is broken: no verdict can be had, so the run must stop."""
+    """The pool itself is broken: nothing can be scored, so the run must stop."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,7 @@ class Limits:
     """What one task may use. A task that takes more is over, and its worker is replaced.
 
     Parameters:
-        timeout_seconds: by the clock.
+        timeout_seconds: wall-clock time.
         memory_mb: address space of the worker, of which sympy takes about 300.
     """
 
@@ -41,13 +46,18 @@ class Limits:
     def __post_init__(self) -> None:
         if not self.timeout_seconds > 0:
             raise ValueError(f"timeout_seconds is {self.timeout_seconds}; write a number above 0")
-        if self.memory_mb < 512:
-            raise ValueError(f"memory_mb is {self.memory_mb}; write 512 or more")
+        if self.memory_mb < MIN_MEMORY_MB:
+            raise ValueError(f"memory_mb is {self.memory_mb}; write {MIN_MEMORY_MB} or more")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a task: the function's value (anything that JSON holds), or `limit` if it ran into a limit."""
+    """The result of a task.
+
+    Attributes:
+        value: what the function returned, anything that JSON holds.
+        limit: whether the task ran into a limit; then there is no value.
+    """
 
     value: Any = None
     limit: bool = False
@@ -61,101 +71,121 @@ class Pool:
         self._lock = threading.RLock()
         self._server: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
-        self._remembered: dict[tuple[Any, ...], Outcome] = {}
+        self._remembered: dict[Task, Outcome] = {}
 
-    def run(self, function: str, tasks: Sequence[tuple[Any, ...]]) -> list[Outcome]:
-        """Calls `function` ("module:name") with the arguments of each task, in a worker. Raises `PoolError` if `function` raises
-        or the server dies twice."""
+    def run(self, function: str, tasks: Sequence[Task]) -> list[Outcome]:
+        """Calls `function` ("module:name") with the arguments of each task, in workers.
+
+        Raises `PoolError` if `function` raises, or if the server dies twice.
+        """
         if not tasks:
             return []
+        request = [function, list(tasks)]
         with self._lock:
             try:
-                replies = self._ask([function, list(tasks)])
+                replies = self._request(request)
             except PoolError:  # once: someone may have killed the server
-                replies = self._ask([function, list(tasks)])
+                replies = self._request(request)
         for task, reply in zip(tasks, replies, strict=True):
             if "error" in reply:
                 raise PoolError(f"{function} raised {reply['error']} for {str(task)[:300]}")
         return [Outcome(**reply) for reply in replies]
 
-    def run_once(self, function: str, tasks: Sequence[tuple[Any, ...]]) -> list[Outcome]:
-        """`run`, each task once in the life of the pool: for golds."""
+    def run_once(self, function: str, tasks: Sequence[Task]) -> list[Outcome]:
+        """Like `run`, but each task only once in the life of the pool: for gold answers."""
         new = [task for task in tasks if (function, *task) not in self._remembered]
-        self._remembered.update(
-            zip([(function, *task) for task in new], self.run(function, new), strict=True)
-        )
+        for task, outcome in zip(new, self.run(function, new), strict=True):
+            self._remembered[(function, *task)] = outcome
         return [self._remembered[(function, *task)] for task in tasks]
 
-    def _ask(self, question: Any) -> Any:
+    def close(self) -> int | None:
+        """Ends the server and its workers, and returns the server's exit status.
+
+        The next task starts new ones.
+        """
+        with self._lock:
+            if self._connection:
+                self._connection.close()
+            status = self._server.wait() if self._server else None
+            self._connection = None
+            self._server = None
+            return status
+
+    def disown(self) -> None:
+        """Lets go of a server that belongs to the parent of this forked process.
+
+        A child that kept the pipe open would keep the server alive.
+        """
+        if self._connection:
+            self._connection.close()
+
+    def _request(self, request: Any) -> Any:
+        """Sends a batch of tasks and waits for the replies."""
         try:
             connection = self._connection or self._start()
-            connection.send_bytes(json.dumps(question).encode())
+            connection.send_bytes(json.dumps(request).encode())
             return json.loads(connection.recv_bytes())
-        except (
-            BaseException
-        ) as error:  # an interrupt too: the reply to this question must not answer the next one
+        except BaseException as error:
+            # An interrupt too: a late reply to this request must not answer the next one.
             status = self.close()
             if isinstance(error, EOFError | OSError):
                 raise PoolError(
-                    f"the process that judges answers ended with status {status}; it wrote why, above"
+                    f"the process that scores answers ended with status {status}; "
+                    "its own message is above"
                 ) from error
             raise
 
     def _start(self) -> Connection:
-        path = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
-        self._connection, theirs = Pipe()
-        with theirs:
+        """Starts the server and returns this side of its pipe."""
+        python_path = [str(Path(__file__).parents[2])]
+        if os.environ.get("PYTHONPATH"):
+            python_path.append(os.environ["PYTHONPATH"])
+        self._connection, server_side = Pipe()
+        with server_side:
             arguments = (
-                theirs.fileno(),
+                server_side.fileno(),
                 self.limits.timeout_seconds,
                 self.limits.memory_mb,
                 min(MAX_WORKERS, cores()),
             )
             self._server = subprocess.Popen(
                 [sys.executable, "-m", "rewards.isolation.pool_server", *map(str, arguments)],
-                pass_fds=[theirs.fileno()],
+                pass_fds=[server_side.fileno()],
                 stdin=subprocess.DEVNULL,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
-                start_new_session=True,  # an interrupt at the terminal is for the training process to handle
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(python_path)},
+                # An interrupt at the terminal is for the training process to handle.
+                start_new_session=True,
             )
         return self._connection
 
-    def close(self) -> int | None:
-        """Ends the server and its workers; the next task starts new ones. Returns the server's exit status."""
-        with self._lock:
-            if self._connection:
-                self._connection.close()
-            status = self._server.wait() if self._server else None
-            self._connection = self._server = None
-            return status
-
 
 def cores() -> int:
-    """How many of the machine's cores are this training process's share."""
-    here = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    return max(1, here // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    """The cores of the machine that are this training process's share."""
+    if sys.platform == "linux":
+        available = len(os.sched_getaffinity(0))
+    else:
+        available = os.cpu_count() or 1
+    return max(1, available // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
-_pools: dict[Limits, Pool] = {}
+_pools: dict[Limits, Pool] = {}  # of this process
 
 
 def get_pool(limits: Limits) -> Pool:
-    """This process's pool with these limits. Its server starts with its first task."""
+    """This process's pool with these limits; its server starts with its first task."""
     return _pools.setdefault(limits, Pool(limits))
 
 
 def _close_all() -> None:
-    for each in _pools.values():
-        each.close()
+    for pool in _pools.values():
+        pool.close()
 
 
-def _after_fork() -> None:
-    # The server is the parent's. A forked child that held on to its pipe would keep it alive.
-    for each in _pools.values():
-        if each._connection:
-            each._connection.close()
+def _disown_all() -> None:
+    for pool in _pools.values():
+        pool.disown()
     _pools.clear()
 
 
 atexit.register(_close_all)
-os.register_at_fork(after_in_child=_after_fork)
+os.register_at_fork(after_in_child=_disown_all)

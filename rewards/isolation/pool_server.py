@@ -1,7 +1,8 @@
-"""How are workers started, watched and killed? The other side of `rewards.isolation.pool`; nothing else starts it.
+"""Starts, watches and kills the workers of a pool; only rewards/isolation/pool.py runs it.
 
-Nothing is left behind: the server ends when its pipe closes, which happens however the training process ends; an idle worker
-ends when the server's pipe closes, and one that hangs is ended by a timer of the kernel.
+Nothing is left behind: the server ends when its pipe closes, which happens however the training
+process ends. An idle worker ends when the server's pipe closes, and one that hangs is ended by a
+timer of the kernel.
 """
 
 import importlib
@@ -13,14 +14,18 @@ import signal
 import sys
 import time
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+MAX_DESCRIPTORS = 1024
+LIMIT: dict[str, Any] = {"limit": True}  # the reply for a task that ran into a limit
+
 
 @dataclass(eq=False)
 class Worker:
-    """A forked process that judges one task after the other."""
+    """A forked process that runs one task after the other."""
 
     process: Any
     connection: Connection
@@ -34,101 +39,130 @@ class Server:
     def __init__(
         self, connection: Connection, timeout_seconds: float, memory_mb: int, count: int
     ) -> None:
-        self.connection, self.timeout_seconds, self.memory_mb, self.count = (
-            connection,
-            timeout_seconds,
-            memory_mb,
-            count,
-        )
+        self.connection = connection
+        self.timeout_seconds = timeout_seconds
+        self.memory_mb = memory_mb
+        self.count = count
         self.idle: list[Worker] = []
-        self.busy: dict[Any, Worker] = {}
+        self.busy: dict[Any, Worker] = {}  # by connection
 
     def serve(self) -> None:
         """Answers batches until the training process closes its end."""
-        functions = set()
+        loaded: set[str] = set()
         try:
             while True:
                 function, tasks = json.loads(self.connection.recv_bytes())
-                if (
-                    function not in functions
-                ):  # imported here, so that every worker has it from its first moment
-                    functions.add(function)
-                    _load(function)
-                    while self.idle:
-                        self._end(self.idle.pop())
-                self.connection.send_bytes(json.dumps(self._run(function, tasks)).encode())
+                if function not in loaded:
+                    loaded.add(function)
+                    self._preload(function)
+                replies = Batch(self, function, tasks).run()
+                self.connection.send_bytes(json.dumps(replies).encode())
         except (EOFError, OSError):
             pass
         finally:
             for worker in [*self.idle, *self.busy.values()]:
-                self._end(worker)
+                self.end(worker)
 
-    def _run(self, function: str, tasks: list[list[Any]]) -> list[dict[str, Any]]:
-        replies: list[dict[str, Any]] = [{} for _ in tasks]
-        todo, tried = deque(range(len(tasks))), set()
-        while todo or self.busy:
-            while todo and len(self.busy) < self.count:
-                worker = self.idle.pop() if self.idle else self._start()
-                try:
-                    worker.connection.send_bytes(json.dumps([function, tasks[todo[0]]]).encode())
-                except OSError:  # killed while it was idle
-                    self._end(worker)
-                    continue
-                worker.task, worker.deadline = (
-                    todo.popleft(),
-                    time.monotonic() + self.timeout_seconds,
-                )
-                self.busy[worker.connection] = worker
-            next_deadline = min(worker.deadline for worker in self.busy.values())
-            for ready in wait(
-                [self.connection, *self.busy], max(0.0, next_deadline - time.monotonic())
-            ):
-                if ready is self.connection:
-                    raise EOFError  # nobody waits for this batch any more
-                worker = self.busy.pop(ready)
-                try:
-                    replies[worker.task] = json.loads(worker.connection.recv_bytes())
-                    self.idle.append(worker)
-                except (
-                    EOFError,
-                    OSError,
-                ):  # killed from outside: its task is done again, but not for ever
-                    self._end(worker)
-                    if worker.task in tried:
-                        replies[worker.task] = {"limit": True}
-                    else:
-                        tried.add(worker.task)
-                        todo.append(worker.task)
-            for worker in [
-                worker for worker in self.busy.values() if worker.deadline <= time.monotonic()
-            ]:
-                del self.busy[worker.connection]
-                self._end(worker)
-                replies[worker.task] = {"limit": True}
-        return replies
+    def _preload(self, function: str) -> None:
+        """Imports a function here, so that every worker has it from its first moment."""
+        load(function)
+        while self.idle:
+            self.end(self.idle.pop())
 
-    def _start(self) -> Worker:
-        ours, theirs = multiprocessing.Pipe()
-        context = multiprocessing.get_context("fork")  # this process has one thread and no CUDA
-        process = context.Process(
-            target=_work, args=(theirs, self.timeout_seconds, self.memory_mb), daemon=True
-        )
-        process.start()
-        theirs.close()
-        ours.recv_bytes()  # a worker that cannot even start ends the server: that is no verdict on an answer
-        return Worker(process, ours)
+    def get_worker(self) -> Worker:
+        """An idle worker, or a new one."""
+        return self.idle.pop() if self.idle else self._start()
 
-    def _end(self, worker: Worker) -> None:
+    def end(self, worker: Worker) -> None:
+        """Kills a worker."""
         worker.process.kill()
         worker.process.join()
         worker.connection.close()
 
+    def _start(self) -> Worker:
+        ours, theirs = multiprocessing.Pipe()
+        context = multiprocessing.get_context("fork")  # this process has one thread and no CUDA
+        arguments = (theirs, self.timeout_seconds, self.memory_mb)
+        process = context.Process(target=work, args=arguments, daemon=True)
+        process.start()
+        theirs.close()
+        # A worker that cannot even start ends the server: that is not the fault of an answer.
+        ours.recv_bytes()
+        return Worker(process, ours)
 
-def _work(connection: Connection, timeout_seconds: float, memory_mb: int) -> None:
-    os.closerange(
-        3, connection.fileno()
-    )  # the ends of the other workers' pipes, which would keep them open
-    os.closerange(connection.fileno() + 1, 1024)
+
+class Batch:
+    """One batch of tasks on its way through the workers of a server."""
+
+    def __init__(self, server: Server, function: str, tasks: list[list[Any]]) -> None:
+        self.server = server
+        self.function = function
+        self.tasks = tasks
+        self.replies: list[dict[str, Any]] = [{} for _ in tasks]
+        self.pending = deque(range(len(tasks)))
+        self.retried: set[int] = set()
+
+    def run(self) -> list[dict[str, Any]]:
+        """The replies of all tasks, in order. Raises `EOFError` if nobody waits for them."""
+        busy = self.server.busy
+        while self.pending or busy:
+            while self.pending and len(busy) < self.server.count:
+                self._hand_out()
+            next_deadline = min(worker.deadline for worker in busy.values())
+            timeout = max(0.0, next_deadline - time.monotonic())
+            self._take_in(wait([self.server.connection, *busy], timeout))
+            self._end_overdue()
+        return self.replies
+
+    def _hand_out(self) -> None:
+        """Gives the next task to a worker."""
+        worker = self.server.get_worker()
+        request = json.dumps([self.function, self.tasks[self.pending[0]]]).encode()
+        try:
+            worker.connection.send_bytes(request)
+        except OSError:  # killed while it was idle
+            self.server.end(worker)
+            return
+        worker.task = self.pending.popleft()
+        worker.deadline = time.monotonic() + self.server.timeout_seconds
+        self.server.busy[worker.connection] = worker
+
+    def _take_in(self, ready: Iterable[Any]) -> None:
+        """Takes the replies of the workers that have one."""
+        for connection in ready:
+            if connection is self.server.connection:
+                raise EOFError
+            worker = self.server.busy.pop(connection)
+            try:
+                self.replies[worker.task] = json.loads(worker.connection.recv_bytes())
+                self.server.idle.append(worker)
+            except (EOFError, OSError):
+                self._retry(worker)
+
+    def _retry(self, worker: Worker) -> None:
+        """Runs the task of a worker that was killed from outside again, but only once."""
+        self.server.end(worker)
+        if worker.task in self.retried:
+            self.replies[worker.task] = LIMIT
+        else:
+            self.retried.add(worker.task)
+            self.pending.append(worker.task)
+
+    def _end_overdue(self) -> None:
+        """Ends the workers whose task has taken too long."""
+        now = time.monotonic()
+        overdue = [worker for worker in self.server.busy.values() if worker.deadline <= now]
+        for worker in overdue:
+            del self.server.busy[worker.connection]
+            self.server.end(worker)
+            self.replies[worker.task] = LIMIT
+
+
+def work(connection: Connection, timeout_seconds: float, memory_mb: int) -> None:
+    """The main loop of a worker process."""
+    # The ends of other workers' pipes, which this process would keep open.
+    os.closerange(3, connection.fileno())
+    os.closerange(connection.fileno() + 1, MAX_DESCRIPTORS)
     resource.setrlimit(resource.RLIMIT_AS, (memory_mb << 20, memory_mb << 20))
     connection.send_bytes(b"ready")
     while True:
@@ -136,23 +170,27 @@ def _work(connection: Connection, timeout_seconds: float, memory_mb: int) -> Non
             function, arguments = json.loads(connection.recv_bytes())
         except (EOFError, OSError):
             return
-        # Its default action ends the process, even in the middle of one long multiplication, and needs no one else alive.
+        # The signal's default action ends the process even in the middle of one long
+        # multiplication, and needs no other process to be alive.
         signal.setitimer(signal.ITIMER_REAL, timeout_seconds + 1)
         try:
-            reply = json.dumps({"value": _load(function)(*arguments)})
+            reply = json.dumps({"value": load(function)(*arguments)})
         except (MemoryError, RecursionError):
-            reply = json.dumps({"limit": True})
-        except BaseException as error:  # not hidden: the pool raises it, and the run stops
+            reply = json.dumps(LIMIT)
+        except BaseException as error:
+            # Not hidden: the pool raises it, and the run stops.
             reply = json.dumps({"error": repr(error)})
         signal.setitimer(signal.ITIMER_REAL, 0)
         connection.send_bytes(reply.encode())
 
 
-def _load(function: str) -> Any:
+def load(function: str) -> Any:
+    """The function that "module:name" names."""
     module, _, name = function.partition(":")
     return getattr(importlib.import_module(module), name)
 
 
 if __name__ == "__main__":
-    fd, timeout, memory, workers = sys.argv[1:]
-    Server(Connection(int(fd)), float(timeout), int(memory), int(workers)).serve()
+    descriptor, timeout, memory, workers = sys.argv[1:]
+    pipe = Connection(int(descriptor))
+    Server(pipe, float(timeout), int(memory), int(workers)).serve()

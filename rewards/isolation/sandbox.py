@@ -1,16 +1,18 @@
-"""How is an untrusted Python program run?
+"""Runs an untrusted Python program in a local sandbox, without any account.
 
-Locally, without any account, in Linux namespaces made by util-linux's `unshare`, for root and for an ordinary user alike:
+The sandbox is made of Linux namespaces by util-linux's `unshare`, for root and for an ordinary user:
 
     training process ─ unshare ─ process 1 of the sandbox (sh, then timeout) ─ the program
 
-The program gets its own user, network, process ids and IPC, and a file system that holds the Python standard library, read-only,
-and an empty /tmp that ends with it. There is no /proc. When process 1 ends, the kernel ends every process of the sandbox.
+The program gets its own user, network, process ids and IPC, and a file system with the Python
+standard library, read-only, and an empty /tmp that is deleted at the end. There is no /proc. When
+process 1 ends, the kernel ends every process of the sandbox.
 
-What remains: the kernel is the wall, there is no filter of system calls. Memory is limited per process, so the sum is
-`processes * (memory_mb + 32 * files_mb)`, with what files in memory hold; System V shared memory is not counted where the kernel
-does not let a user namespace switch it off (before Linux 5.19). Namespaces cover neither AF_VSOCK, a virtual machine's line to its
-host, nor the kernel's keyring of the login session.
+What remains: the kernel is the wall; system calls are not filtered. Memory is limited per process,
+so the sum is `processes * (memory_mb + 32 * files_mb)`, including files in memory. System V shared
+memory is not counted where the kernel does not let a user namespace switch it off (before Linux
+5.19). Namespaces cover neither AF_VSOCK, a virtual machine's line to its host, nor the kernel's
+keyring of the login session.
 """
 
 import os
@@ -28,12 +30,12 @@ from typing import IO
 
 from rewards.isolation.namespaces import PREFIX, Limits, command
 
-_SETUP_SECONDS = 30.0  # what a loaded machine may take until the program starts; it takes 0.05
+_SETUP_SECONDS = 30.0  # until the program starts, on a loaded machine; usually 0.05
 _STDERR_BYTES = 2000
 _STARTED = b"started\n"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-# Tries what must not work, and prints what did not.
+# Tries what must not work, and prints which protections hold.
 _PROBE = """
 import os, socket, time
 secret, port, prefix, memory_mb, processes = input().split()
@@ -70,15 +72,16 @@ _PROBED: tuple[str, ...] = (
 
 
 class SandboxError(RuntimeError):
-    """The sandbox itself failed, or is not allowed to start. Says nothing about the program."""
+    """The sandbox itself failed, or is not allowed to start; it is not the program's fault."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """What came of a program.
+    """The result of running a program.
 
     Attributes:
-        status: `ok`, `error` (another exit code than 0, or a signal), `timeout`, `memory` (Python said so) or `output` (too much).
+        status: `ok`, `error` (an exit code other than 0, or a signal), `timeout`, `memory` (Python
+            raised a MemoryError) or `output` (too much of it).
         stdout: at most `Limits.output_kb`.
         stderr: its last 2000 bytes.
     """
@@ -90,12 +93,12 @@ class Run:
 
 @dataclass(frozen=True)
 class Protections:
-    """What this machine can keep a program from.
+    """What this machine can protect itself from.
 
     Attributes:
         launcher: who sets the sandbox up: `root`, `user` (in a user namespace), or `none`.
         missing: the protections that did not hold when they were tried.
-        reason: what the last attempt said.
+        reason: the message of the last attempt.
     """
 
     launcher: str
@@ -104,7 +107,10 @@ class Protections:
 
     def __str__(self) -> str:
         if self.launcher == "none":
-            return "code sandbox: UNPROTECTED, own session and folder, limits on time, memory, output and file size only"
+            return (
+                "code sandbox: UNPROTECTED, own session and folder, "
+                "limits on time, memory, output and file size only"
+            )
         user = "user namespace" if self.launcher == "user" else "own user"
         return (
             f"code sandbox: {user}, no network, own process ids, read-only files, "
@@ -114,24 +120,25 @@ class Protections:
 
 @cache
 def protections() -> Protections:
-    """Tries them all, once, with a program that attacks the sandbox. Takes 0.2 s."""
+    """Tries all protections, once, with a program that attacks the sandbox; takes 0.2 s."""
     if not sys.platform.startswith("linux"):
         return Protections("none", _PROBED, "namespaces need Linux")
-    missing, reason = _PROBED, ""
+    missing = _PROBED
+    reason = ""
     limits = Limits(memory_mb=256)
     with socket.create_server(("127.0.0.1", 0)) as server, tempfile.NamedTemporaryFile() as secret:
         os.chmod(secret.name, 0o644)
-        questions = f"{secret.name} {server.getsockname()[1]} {PREFIX} {limits.memory_mb} {limits.processes}"
+        port = server.getsockname()[1]
+        targets = f"{secret.name} {port} {PREFIX} {limits.memory_mb} {limits.processes}"
         for launcher in ("root", "user") if os.geteuid() == 0 else ("user",):
             try:
-                result = _run(_PROBE, questions, limits, launcher)
+                result = _run(_PROBE, targets, limits, launcher)
             except SandboxError as error:
                 reason = str(error)
                 continue
-            missing, reason = (
-                tuple(name for name in _PROBED if name not in result.stdout.splitlines()),
-                result.stderr,
-            )
+            holding = result.stdout.splitlines()
+            missing = tuple(name for name in _PROBED if name not in holding)
+            reason = result.stderr
             if not missing:
                 return Protections(launcher)
     return Protections("none", missing, reason)
@@ -142,20 +149,26 @@ def run_program(
 ) -> Run:
     """Runs `program`, a whole Python file, on `stdin`.
 
-    Raises `SandboxError` if the sandbox failed, or if this machine lacks a protection and `unprotected` is false.
+    Raises `SandboxError` if the sandbox failed, or if this machine lacks a protection and
+    `unprotected` is false.
     """
     return _run(program, stdin, limits or Limits(), require_protections(unprotected).launcher)
 
 
 def require_protections(unprotected: bool) -> Protections:
-    """The machine's protections. Raises `SandboxError` where one is missing and `unprotected` does not allow it."""
+    """The machine's protections.
+
+    Raises `SandboxError` if one is missing and `unprotected` does not allow that.
+    """
     found = protections()
     if found.launcher == "none" and not unprotected:
         raise SandboxError(
-            f"this machine cannot run untrusted programs safely, missing: {', '.join(found.missing)} ({found.reason.strip()}). "
-            "It needs Linux with util-linux 2.38 and user namespaces (sysctl user.max_user_namespaces, "
-            "kernel.apparmor_restrict_unprivileged_userns; in Docker: --security-opt seccomp=unconfined). "
-            "`unprotected: true` runs the model's programs with your own rights, in a temporary folder and with limits only."
+            "this machine cannot run untrusted programs safely, missing: "
+            f"{', '.join(found.missing)} ({found.reason.strip()}). It needs Linux with util-linux "
+            "2.38 and user namespaces (sysctl user.max_user_namespaces, "
+            "kernel.apparmor_restrict_unprivileged_userns; in Docker: --security-opt "
+            "seccomp=unconfined). `unprotected: true` runs the model's programs with your own "
+            "rights, in a temporary folder and with limits only."
         )
     return found
 
@@ -165,58 +178,70 @@ def _run(program: str, stdin: str, limits: Limits, launcher: str) -> Run:
     status, status_end = os.pipe()
     with ExitStack() as stack:
         reported = stack.enter_context(os.fdopen(status, "rb", 0))
-        folder = (
-            stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
-            if launcher == "none"
-            else "/tmp"
-        )
+        folder = "/tmp"
+        if launcher == "none":
+            temporary = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+            folder = stack.enter_context(temporary)
+
+        # The program comes on standard input; `status_end` reports that the sandbox is set up.
         try:
-            process = subprocess.Popen(
-                command(launcher, folder, len(text), status_end, limits),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                bufsize=0,
-                cwd="/",
-                env={
-                    "PATH": _PATH,
-                    "HOME": folder,
-                    "TMPDIR": folder,
-                    "LANG": "C.UTF-8",
-                    "PYTHONHASHSEED": "0",
-                },
-                pass_fds=(status_end,),
-                start_new_session=True,
-            )
+            words = command(launcher, folder, len(text), status_end, limits)
+            process = _start(words, folder, status_end)
         except OSError as error:
             raise SandboxError(f"the sandbox did not start: {error}") from error
         finally:
             os.close(status_end)
-        heard: dict[str, bytearray] = {
-            "stdout": bytearray(),
-            "stderr": bytearray(),
-            "status": bytearray(),
-        }
+
+        # Talk to it; whatever happens, nothing of it keeps running.
+        heard: dict[str, bytearray] = {}
+        for name in ("stdout", "stderr", "status"):
+            heard[name] = bytearray()
         try:
-            verdict = _talk(
-                process, reported, text + stdin.encode("utf-8", "replace"), limits, heard
-            )
+            sent = text + stdin.encode("utf-8", "replace")
+            exceeded = _talk(process, reported, sent, limits, heard)
         finally:
             _stop(process, launcher, heard["status"])
-    stdout, stderr = (
-        heard["stdout"].decode("utf-8", "replace"),
-        heard["stderr"].decode("utf-8", "replace"),
+    return _describe(process, launcher, exceeded, heard)
+
+
+def _start(words: list[str], folder: str, descriptor: int) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        words,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        bufsize=0,
+        cwd="/",
+        env={
+            "PATH": _PATH,
+            "HOME": folder,
+            "TMPDIR": folder,
+            "LANG": "C.UTF-8",
+            "PYTHONHASHSEED": "0",
+        },
+        pass_fds=(descriptor,),
+        start_new_session=True,
     )
+
+
+def _describe(
+    process: "subprocess.Popen[bytes]", launcher: str, exceeded: str, heard: dict[str, bytearray]
+) -> Run:
+    """The result of a program that has ended. Raises `SandboxError` if the sandbox failed."""
+    stdout = heard["stdout"].decode("utf-8", "replace")
+    stderr = heard["stderr"].decode("utf-8", "replace")
     if not heard["status"].endswith(_STARTED):
-        raise SandboxError(
-            f"the sandbox could not be set up: {stderr.strip() or verdict or process.returncode}"
-        )
-    if verdict:
-        return Run(verdict, stdout, stderr)
+        reason = stderr.strip() or exceeded or process.returncode
+        raise SandboxError(f"the sandbox could not be set up: {reason}")
+    if exceeded:
+        return Run(exceeded, stdout, stderr)
     if process.returncode < 0 and launcher != "none":  # no signal from inside reaches process 1
         raise SandboxError(f"the sandbox was ended from outside by signal {-process.returncode}")
-    failure = "memory" if stderr.rstrip().rpartition("\n")[2].startswith("MemoryError") else "error"
-    return Run("ok" if process.returncode == 0 else failure, stdout, stderr)
+    if process.returncode == 0:
+        return Run("ok", stdout, stderr)
+    last_line = stderr.rstrip().rpartition("\n")[2]
+    status = "memory" if last_line.startswith("MemoryError") else "error"
+    return Run(status, stdout, stderr)
 
 
 def _talk(
@@ -226,23 +251,27 @@ def _talk(
     limits: Limits,
     heard: dict[str, bytearray],
 ) -> str:
-    """Feeds the program and listens to it until it ends. Returns the limit that it ran into, or nothing."""
+    """Feeds the program and reads its output until it ends.
+
+    Returns the limit that it ran into, or an empty string. `heard` collects stdout, stderr and the
+    status that the sandbox reports.
+    """
     assert process.stdin and process.stdout and process.stderr
-    deadline, output, position = time.monotonic() + _SETUP_SECONDS, 0, 0
+    deadline = time.monotonic() + _SETUP_SECONDS
+    output = 0
+    position = 0
     os.set_blocking(process.stdin.fileno(), False)
     with process.stdin, process.stdout, process.stderr, selectors.DefaultSelector() as selector:
-        for name, pipe in {
-            "stdout": process.stdout,
-            "stderr": process.stderr,
-            "status": reported,
-        }.items():
-            selector.register(pipe, selectors.EVENT_READ, name)
+        selector.register(process.stdout, selectors.EVENT_READ, "stdout")
+        selector.register(process.stderr, selectors.EVENT_READ, "stderr")
+        selector.register(reported, selectors.EVENT_READ, "status")
         selector.register(process.stdin, selectors.EVENT_WRITE)
         while selector.get_map():
             ready = selector.select(max(0.0, deadline - time.monotonic()))
             if time.monotonic() >= deadline:
                 return "timeout"
             for key, _ in ready:
+                # The program's standard input takes more.
                 if key.fileobj is process.stdin:
                     with suppress(BrokenPipeError):
                         position += os.write(key.fd, sent[position : position + 65536])
@@ -251,15 +280,18 @@ def _talk(
                     selector.unregister(process.stdin)
                     process.stdin.close()
                     continue
+                # One of its outputs has more, or has ended.
                 chunk = os.read(key.fd, 65536)
                 if not chunk:
                     selector.unregister(key.fileobj)
                     continue
                 heard[key.data] += chunk
+                # The clock of the program starts once the sandbox is set up.
                 if key.data == "status":
                     if heard["status"].endswith(_STARTED):
                         deadline = time.monotonic() + limits.timeout_seconds
                     continue
+                # Too much output ends the program.
                 del heard["stderr"][:-_STDERR_BYTES]
                 output += len(chunk)
                 if output > limits.output_kb << 10:
@@ -278,6 +310,8 @@ def _stop(process: "subprocess.Popen[bytes]", launcher: str, status: bytearray) 
         if launcher == "none":
             os.killpg(process.pid, signal.SIGKILL)  # also what the program left in the background
         elif process.poll() is None:
-            # Process 1, not unshare: its end is reported only when every process of the namespace has ended.
-            os.kill(int(status.split()[0]) if status else process.pid, signal.SIGKILL)
+            # Process 1 if it has reported its id, not unshare: its end is reported only once every
+            # process of the namespace has ended.
+            first = int(status.split()[0]) if status else process.pid
+            os.kill(first, signal.SIGKILL)
     process.wait()
