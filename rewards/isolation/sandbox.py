@@ -1,6 +1,7 @@
 """Runs an untrusted Python program in a local sandbox, without any account.
 
-The sandbox is made of Linux namespaces by util-linux's `unshare`, for root and for an ordinary user:
+The sandbox consists of Linux namespaces made by util-linux's `unshare`, for root and for an
+ordinary user alike:
 
     training process ─ unshare ─ process 1 of the sandbox (sh, then timeout) ─ the program
 
