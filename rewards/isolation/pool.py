@@ -111,6 +111,11 @@ class Pool:
             self._server = None
             return status
 
+    @property
+    def server_pid(self) -> int | None:
+        """The process id of the server, if it runs."""
+        return self._server.pid if self._server else None
+
     def disown(self) -> None:
         """Lets go of a server that belongs to the parent of this forked process.
 

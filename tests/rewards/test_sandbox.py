@@ -59,8 +59,9 @@ SLEEP = (
     "attack",
     [
         "import os\nwhile True:\n    os.fork()",  # fork bomb
-        "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass",  # that does not give up
-        "import threading, time\nwhile True: threading.Thread(target=time.sleep, args=(99,)).start()",
+        "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass",  # that never gives up
+        "import threading, time\n"
+        "while True: threading.Thread(target=time.sleep, args=(99,)).start()",
         "while True: print('x' * 9999)",  # floods stdout
         "import sys\nwhile True: sys.stderr.write('x' * 9999)",  # and stderr
         "f = open('x', 'w')\nwhile True: f.write('x' * 9999)",  # fills one file
@@ -69,9 +70,11 @@ SLEEP = (
         "import os\nwhile True: os.write(os.memfd_create('x'), bytes(10**8))",  # memory as files
         "import time\ntime.sleep(99)",
         "while True: pass",
-        "import signal, time\n[signal.signal(n, signal.SIG_IGN) for n in (1, 2, 3, 15, 24)]\nwhile True: pass",
-        "import os, time\nos.close(0), os.close(1), os.close(2)\ntime.sleep(99)",  # nobody listens any more
-        "import os, time\n[os.close(n) for n in range(3, 64) if not os.get_inheritable(n)]\ntime.sleep(99)",
+        "import signal, time\n"
+        "[signal.signal(n, signal.SIG_IGN) for n in (1, 2, 3, 15, 24)]\nwhile True: pass",
+        "import os, time\nos.close(0), os.close(1), os.close(2)\ntime.sleep(99)",  # closes its pipes
+        "import os, time\n"
+        "[os.close(n) for n in range(3, 64) if not os.get_inheritable(n)]\ntime.sleep(99)",
         "x = 9 ** 9 ** 9",  # one long instruction
         "import sys\nsys.setrecursionlimit(10**9)\ndef f(): f()\nf()",
         "import ctypes\nctypes.string_at(0)",  # segmentation fault
@@ -80,15 +83,21 @@ SLEEP = (
         "import os\nos.kill(0, 9)",  # its group
         FORK + SLEEP,  # a daemon
         FORK + SLEEP + "\nwhile True: pass",  # with its parent
-        "import os\nfor d in ('HOME', 'CWD', '/dev', '/var/tmp', '/etc', '/', '/usr/lib', 'PREFIX', '/..'):\n"
-        "    try: os.open(d + '/MARK', os.O_CREAT | os.O_RDWR)\n    except OSError: continue\n    exit(print('out'))",
-        "open('/tmp/MARK', 'w'), open('/dev/shm/MARK', 'w')\nraise SystemExit('only its own folder')",
+        # files outside its own folder
+        "import os\n"
+        "for d in ('HOME', 'CWD', '/dev', '/var/tmp', '/etc', '/', '/usr/lib', 'PREFIX', '/..'):\n"
+        "    try: os.open(d + '/MARK', os.O_CREAT | os.O_RDWR)\n"
+        "    except OSError: continue\n"
+        "    exit(print('out'))",
+        "open('/tmp/MARK', 'w'), open('/dev/shm/MARK', 'w')\n"
+        "raise SystemExit('only its own folder')",
         "print(open('SECRET').read() and 'out')",  # a file of the host
         "import os\nos.symlink('SECRET', 'x')\nprint(open('x').read() and 'out')",
         "import os\n'NAME' in os.listdir('HOME') and print('out')",  # what there is
-        "import os\nprint('out' if 'SECRET_KEY' in os.environ else '')",  # the trainer's environment
+        "import os\nprint('out' if 'SECRET_KEY' in os.environ else '')",  # the environment
         # open files
-        "import os\nfor n in range(3, 9999):\n    try: os.fstat(n)\n    except OSError: continue\n    exit(print('out'))",
+        "import os\nfor n in range(3, 9999):\n    try: os.fstat(n)\n"
+        "    except OSError: continue\n    exit(print('out'))",
         "import os\nos.listdir('/proc') and print('out')",  # other processes
         "open('/proc/self/mem', 'r+b') and print('out')",
         "import socket\nsocket.create_connection(('127.0.0.1', PORT), 1) and print('out')",
