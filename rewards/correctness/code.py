@@ -82,6 +82,7 @@ class Code(BatchReward):
     )
 
     def __post_init__(self) -> None:
+        # The types are checked too: YAML may hold anything, and `true` is an integer to Python.
         timeout = self.timeout_seconds
         if isinstance(timeout, bool) or not isinstance(timeout, int | float):
             raise ValueError(f"timeout_seconds is {timeout!r}; write a number")
@@ -106,6 +107,7 @@ class Code(BatchReward):
         _log_once(require_protections(self.unprotected))
 
     def score_batch(self, completions: Sequence[str], rows: Sequence[Row]) -> ScoredBatch:
+        # Threads are enough: they only wait for the processes of the sandbox.
         self.check()
         with ThreadPoolExecutor(cores()) as pool:
             scored = list(pool.map(self._score_completion, completions, rows))

@@ -66,6 +66,7 @@ def read_tests(tests: Any) -> list[InputOutput | Assertion]:
 
     Raises `ValueError`, `TypeError`, `KeyError` or `SyntaxError` if they cannot be read.
     """
+    # Every form becomes a list: JSON, two lists in a mapping, or a list already.
     if isinstance(tests, str):
         tests = json.loads(tests)
     if isinstance(tests, dict):
@@ -97,6 +98,7 @@ def _join_lines(value: str | list[str]) -> str:
 
 
 def _read_assertion(text: str) -> Assertion:
+    # Exactly one statement, an assertion, of which the program computes at least one value.
     match ast.parse(text.strip()).body:
         case [ast.Assert(test=test)]:
             splitter = _Splitter(_names_of_program(test))

@@ -138,6 +138,7 @@ def _python_command(
     launcher: Launcher, folder: str, size: int, status: int, limits: Limits
 ) -> list[str]:
     """The innermost command: Python, which sets the limits and then runs the program."""
+    # Limits of the kernel, hard and soft: inside the sandbox, the program cannot raise them.
     bounds = {
         "AS": limits.memory_mb << 20,
         "FSIZE": limits.files_mb << 20,
@@ -155,9 +156,11 @@ def _python_command(
 @cache
 def _visible_folders() -> tuple[str, str, str]:
     """What is visible inside: folders to make, folders to mount, and links, as words for SETUP."""
+    # Python and the libraries it loads. Where /lib is a link to /usr/lib, it is a link inside too.
     paths = [Path(path) for path in ("/lib", "/lib64", "/usr/lib", "/usr/lib64", PREFIX)]
     links = [path for path in paths if path.is_symlink()]
     folders = [path for path in paths if path.is_dir() and not path.is_symlink()]
+    # A folder in another one of the list is visible already.
     outermost = [path for path in folders if not set(path.parents) & set(folders)]
     return (
         " ".join(f".{path}" for path in outermost),

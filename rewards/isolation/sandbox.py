@@ -51,6 +51,7 @@ held = {
 }
 print(*(name for name, holds in held.items() if holds), sep="\\n")
 """
+# The protections that the probe reports, in the order of messages.
 _PROTECTIONS: tuple[str, ...] = (
     "own user",
     "no network",
@@ -132,6 +133,7 @@ def require_protections(unprotected: bool) -> Protections:
 
     Raises `SandboxError` if one is missing and `unprotected` does not allow that.
     """
+    # The message names every remedy: whoever reads it may lack only one of them.
     found = protections()
     if found.launcher == "none" and not unprotected:
         raise SandboxError(

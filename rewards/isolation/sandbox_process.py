@@ -162,7 +162,7 @@ class Conversation:
                 self._process.stdin.close()
             return
 
-        # Another pipe has more, or has ended.
+        # One of the other pipes has more, or has ended.
         chunk = os.read(key.fd, _CHUNK_BYTES)
         if not chunk:
             selector.unregister(key.fileobj)

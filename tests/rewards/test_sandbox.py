@@ -59,7 +59,7 @@ SLEEP = (
     "attack",
     [
         "import os\nwhile True:\n    os.fork()",  # fork bomb
-        "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass",  # that never gives up
+        "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass",  # never gives up
         "import threading, time\n"
         "while True: threading.Thread(target=time.sleep, args=(99,)).start()",
         "while True: print('x' * 9999)",  # floods stdout
@@ -72,7 +72,7 @@ SLEEP = (
         "while True: pass",
         "import signal, time\n"
         "[signal.signal(n, signal.SIG_IGN) for n in (1, 2, 3, 15, 24)]\nwhile True: pass",
-        "import os, time\nos.close(0), os.close(1), os.close(2)\ntime.sleep(99)",  # closes its pipes
+        "import os, time\nos.close(0), os.close(1), os.close(2)\ntime.sleep(99)",  # shuts its pipes
         "import os, time\n"
         "[os.close(n) for n in range(3, 64) if not os.get_inheritable(n)]\ntime.sleep(99)",
         "x = 9 ** 9 ** 9",  # one long instruction
