@@ -264,7 +264,7 @@ def main() -> None:
 
     # Measure.
     densities = {path: measure_density(path) for path in paths}
-    mains = []
+    mains: list[MainFunction] = []
     for path in paths:
         mains += find_mains(path)
 

@@ -53,7 +53,8 @@ def summarize_scores(samples: Sequence[Sample], seed: int = 0) -> Scores:
     """
     if not samples:
         raise UserError(
-            "no completion came back, so there is nothing to score; check the endpoint and run again"
+            "no completion came back, so there is nothing to score; "
+            "check the endpoint and run again"
         )
     scored = [sample for sample in samples if sample["correct"] is not None]
     if not scored:
