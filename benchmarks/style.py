@@ -1,12 +1,28 @@
-"""Measures how densely the code is written, and whether it stays within the gates of this repository.
+"""Measures how densely the code is written, and checks the result against this repository's gates.
 
-    python -m benchmarks.style [FOLDER ...]
+    python -m benchmarks.style [PATH ...]        default: recipes rewards
 
-For each package: characters per non-blank line, lines over 100 characters, lines that are only a
-comment, lines of docstrings, and conditional expressions, comprehensions, nested ones, assignments
-of tuples and walruses per 1,000 code lines. Code lines are the non-blank lines that are neither
-comment nor docstring. For each `main`: its lines from `def` to the end, its local names, and how
-many different functions it calls. Exits with 1 if a gate is missed.
+Prints three blocks and exits with 1 if a gate fails. A PATH is a file, or a folder whose Python
+files are counted together.
+
+Density   one line per PATH
+Mains     every function called `main` on the top level of a file
+Gates     ok or FAIL for each limit below
+
+Definitions
+    code lines           non-blank lines that are neither an own-line comment nor a docstring
+    characters           per non-blank line, without indentation
+    long lines           over 100 characters with indentation; % of all lines
+    comments             lines with a comment and nothing else; % of all lines
+    docstrings           lines of docstrings, their blank lines too; % of all lines
+    conditionals         expressions `a if b else c`; per 1,000 code lines, like all that follow
+    comprehensions       of lists, sets and dicts, and generator expressions
+    nested               comprehensions that contain another one or have two `for`
+    tuple assignments    `a, b = x, y`: a tuple on both sides
+    walruses             `:=`
+    lines of a main      from `def` to its end, blank lines too
+    locals of a main     the names that it binds, loop variables too
+    calls of a main      the different functions that it calls
 """
 
 import argparse
@@ -18,13 +34,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-MAX_LENGTH = 100
+DEFAULT_PATHS = [Path("recipes"), Path("rewards")]
 
-# The gates. Own-line comments are a minimum, all others are maxima.
-MAX_LONG_LINES = 1.0  # % of all lines
-MIN_COMMENTS = 5.0  # % of all lines
-MAX_CONDITIONALS = 20.0  # per 1,000 code lines
-MAX_COMPREHENSIONS = 35.0  # per 1,000 code lines
+MAX_LINE_LENGTH = 100
+
+# The gates. Shares are % of all lines; conditionals and comprehensions are per 1,000 code lines.
+MAX_LONG_LINES = 1.0
+MIN_COMMENTS = 5.0
+MAX_CONDITIONALS = 20.0
+MAX_COMPREHENSIONS = 35.0
 MAX_MAIN_LINES = 60
 MAX_MAIN_LOCALS = 15
 
@@ -34,9 +52,10 @@ FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 @dataclass
 class Density:
-    """Counts over the files of a package."""
+    """Counts over any number of files."""
 
     lines: int = 0
+    code_lines: int = 0
     non_blank: int = 0
     characters: int = 0
     long_lines: int = 0
@@ -44,14 +63,47 @@ class Density:
     docstrings: int = 0
     conditionals: int = 0
     comprehensions: int = 0
-    nested_comprehensions: int = 0
+    nested: int = 0
     tuple_assignments: int = 0
     walruses: int = 0
 
-    @property
-    def code_lines(self) -> int:
-        """Non-blank lines that are neither comment nor docstring."""
-        return self.non_blank - self.comments - self.docstrings
+    def add(self, source: str) -> None:
+        """Counts one file."""
+        tree = ast.parse(source)
+        comments = find_comment_lines(source)
+        docstrings = find_docstring_lines(tree)
+        self.comments += len(comments)
+        self.docstrings += len(docstrings)
+
+        # Line by line: a blank line inside a docstring is part of it, but never a code line.
+        for number, line in enumerate(source.splitlines(), start=1):
+            text = line.strip()
+            self.lines += 1
+            self.long_lines += len(line) > MAX_LINE_LENGTH
+            if text:
+                self.non_blank += 1
+                self.characters += len(text)
+                self.code_lines += number not in comments | docstrings
+
+        for node in ast.walk(tree):
+            self._add_expression(node)
+
+    def _add_expression(self, node: ast.AST) -> None:
+        if isinstance(node, ast.IfExp):
+            self.conditionals += 1
+        elif isinstance(node, ast.NamedExpr):
+            self.walruses += 1
+        elif isinstance(node, ast.Assign):
+            is_unpacked = isinstance(node.targets[0], ast.Tuple)
+            self.tuple_assignments += is_unpacked and isinstance(node.value, ast.Tuple)
+        elif isinstance(node, COMPREHENSIONS):
+            inside = [child for child in ast.walk(node) if isinstance(child, COMPREHENSIONS)]
+            self.comprehensions += 1
+            self.nested += len(inside) > 1 or len(node.generators) > 1
+
+    def characters_per_line(self) -> float:
+        """Characters per non-blank line."""
+        return self.characters / max(1, self.non_blank)
 
     def percent(self, count: int) -> float:
         """`count` in % of all lines."""
@@ -61,160 +113,176 @@ class Density:
         """`count` per 1,000 code lines."""
         return 1000 * count / max(1, self.code_lines)
 
-    def add(self, source: str) -> None:
-        """Counts one file."""
-        for line in source.splitlines():
-            self.lines += 1
-            self.long_lines += len(line) > MAX_LENGTH
-            if line.strip():
-                self.non_blank += 1
-                self.characters += len(line.rstrip())
-        self.comments += count_comment_lines(source)
-        tree = ast.parse(source)
-        self.docstrings += count_docstring_lines(tree, source)
-        for node in ast.walk(tree):
-            self._count(node)
-
-    def _count(self, node: ast.AST) -> None:
-        if isinstance(node, ast.IfExp):
-            self.conditionals += 1
-        elif isinstance(node, ast.NamedExpr):
-            self.walruses += 1
-        elif isinstance(node, ast.Assign):
-            is_tuple = isinstance(node.targets[0], ast.Tuple) and isinstance(node.value, ast.Tuple)
-            self.tuple_assignments += is_tuple
-        elif isinstance(node, COMPREHENSIONS):
-            self.comprehensions += 1
-            inner = [child for child in ast.walk(node) if isinstance(child, COMPREHENSIONS)]
-            self.nested_comprehensions += len(inner) > 1 or len(node.generators) > 1
-
 
 @dataclass(frozen=True)
-class Main:
-    """The size of one function called `main`."""
+class MainFunction:
+    """The size of a function called `main`."""
 
-    path: Path
+    file: Path
     lines: int
     local_names: int
     calls: int
 
 
-def count_comment_lines(source: str) -> int:
-    """Lines that hold a comment and nothing else."""
-    count = 0
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type == tokenize.COMMENT and not token.line[: token.start[1]].strip():
-            count += 1
-    return count
+@dataclass(frozen=True)
+class Gate:
+    """A measurement and its limit: a maximum, or a minimum if `is_minimum`."""
+
+    name: str
+    value: float
+    limit: float
+    is_minimum: bool = False
+
+    @property
+    def passed(self) -> bool:
+        """Whether the value is within the limit; the limit itself is."""
+        if self.is_minimum:
+            return self.value >= self.limit
+        return self.value <= self.limit
+
+    def __str__(self) -> str:
+        result = "ok  " if self.passed else "FAIL"
+        relation = "at least" if self.is_minimum else "at most"
+        return f"{result}  {self.name}: {self.value:.4g} ({relation} {self.limit:g})"
 
 
-def count_docstring_lines(tree: ast.Module, source: str) -> int:
-    """Non-blank lines of all docstrings."""
-    lines = source.splitlines()
-    count = 0
-    for node in ast.walk(tree):
-        if not isinstance(node, (ast.Module, ast.ClassDef, *FUNCTIONS)):
-            continue
-        if ast.get_docstring(node) is None:
-            continue
-        docstring = node.body[0]
-        for number in range(docstring.lineno, (docstring.end_lineno or 0) + 1):
-            count += bool(lines[number - 1].strip())
-    return count
+def python_files(path: Path) -> list[Path]:
+    """The file itself, or all Python files of a folder."""
+    if path.is_dir():
+        return sorted(path.rglob("*.py"))
+    return [path]
 
 
-def find_mains(path: Path) -> Iterator[Main]:
-    """The functions called `main` in a file."""
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, FUNCTIONS) and node.name == "main":
-            names = set()
-            calls = set()
-            for child in ast.walk(node):
-                if isinstance(child, ast.Name) and isinstance(child.ctx, ast.Store):
-                    names.add(child.id)
-                elif isinstance(child, ast.Call):
-                    calls.add(ast.unparse(child.func))
-            lines = (node.end_lineno or 0) - node.lineno + 1
-            yield Main(path, lines, len(names), len(calls))
-
-
-def measure(folder: Path) -> Density:
-    """The density of all Python files below a folder."""
+def measure_density(path: Path) -> Density:
+    """The density of a file or of all files of a folder."""
     density = Density()
-    for path in sorted(folder.rglob("*.py")):
-        density.add(path.read_text(encoding="utf-8"))
+    for file in python_files(path):
+        density.add(file.read_text(encoding="utf-8"))
     return density
 
 
-def find_misses(name: str, density: Density) -> list[str]:
-    """The gates that a package misses."""
-    gates = (
-        ("lines over 100 characters, %", density.percent(density.long_lines), MAX_LONG_LINES),
-        (
-            "conditional expressions per 1,000 code lines",
-            density.per_thousand(density.conditionals),
-            MAX_CONDITIONALS,
-        ),
-        (
-            "comprehensions per 1,000 code lines",
-            density.per_thousand(density.comprehensions),
-            MAX_COMPREHENSIONS,
-        ),
-    )
-    misses = [
-        f"{name}: {gate}: {value:.1f} > {limit}" for gate, value, limit in gates if value > limit
-    ]
+def find_comment_lines(source: str) -> set[int]:
+    """The numbers of the lines with a comment and nothing else."""
+    numbers = set()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT and not token.line[: token.start[1]].strip():
+            numbers.add(token.start[0])
+    return numbers
+
+
+def find_docstring_lines(tree: ast.Module) -> set[int]:
+    """The numbers of the lines of all docstrings."""
+    numbers: set[int] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, *FUNCTIONS)) and ast.get_docstring(node):
+            docstring = node.body[0]
+            numbers.update(range(docstring.lineno, _end_line(docstring) + 1))
+    return numbers
+
+
+def find_mains(path: Path) -> Iterator[MainFunction]:
+    """The functions called `main` on the top level of the files."""
+    for file in python_files(path):
+        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+            if isinstance(node, FUNCTIONS) and node.name == "main":
+                yield measure_main(file, node)
+
+
+def measure_main(file: Path, function: ast.FunctionDef | ast.AsyncFunctionDef) -> MainFunction:
+    """The size of a function."""
+    names = set()
+    calls = set()
+    for node in ast.walk(function):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        elif isinstance(node, ast.Call):
+            calls.add(ast.unparse(node.func))
+    lines = _end_line(function) - function.lineno + 1
+    return MainFunction(file, lines, len(names), len(calls))
+
+
+def density_gates(path: Path, density: Density) -> list[Gate]:
+    """The gates of the density of a path."""
+    long_lines = density.percent(density.long_lines)
     comments = density.percent(density.comments)
-    if comments < MIN_COMMENTS:
-        misses.append(f"{name}: lines that are a comment, %: {comments:.1f} < {MIN_COMMENTS}")
-    return misses
+    conditionals = density.per_thousand(density.conditionals)
+    comprehensions = density.per_thousand(density.comprehensions)
+    return [
+        Gate(f"{path}: lines over 100 characters, %", long_lines, MAX_LONG_LINES),
+        Gate(f"{path}: own-line comments, %", comments, MIN_COMMENTS, is_minimum=True),
+        Gate(f"{path}: conditionals per 1,000 code lines", conditionals, MAX_CONDITIONALS),
+        Gate(f"{path}: comprehensions per 1,000 code lines", comprehensions, MAX_COMPREHENSIONS),
+    ]
+
+
+def main_gates(main_function: MainFunction) -> list[Gate]:
+    """The gates of the size of a main."""
+    name = f"{main_function.file}: main"
+    return [
+        Gate(f"{name}, lines", main_function.lines, MAX_MAIN_LINES),
+        Gate(f"{name}, locals", main_function.local_names, MAX_MAIN_LOCALS),
+    ]
+
+
+def density_table(densities: dict[Path, Density]) -> str:
+    """One line per path."""
+    header = (
+        f"{'':30}{'code':>7}{'chars':>7}{'> 100':>7}{'comm.':>7}{'docs':>7}"
+        f"{'cond.':>7}{'compr.':>7}{'nested':>7}{'tuples':>7}{'walrus':>7}\n"
+        f"{'':30}{'lines':>7}{'/line':>7}{'%':>7}{'%':>7}{'%':>7}{'per 1,000 code lines':>35}\n"
+    )
+    text = header
+    for path, density in densities.items():
+        shares = [density.long_lines, density.comments, density.docstrings]
+        rates = [density.conditionals, density.comprehensions, density.nested]
+        rates += [density.tuple_assignments, density.walruses]
+        text += f"{path!s:30}{density.code_lines:7,}{density.characters_per_line():7.1f}"
+        text += "".join(f"{density.percent(count):7.1f}" for count in shares)
+        text += "".join(f"{density.per_thousand(count):7.1f}" for count in rates) + "\n"
+    return text
+
+
+def main_table(mains: list[MainFunction]) -> str:
+    """One line per function called `main`."""
+    text = f"{'main of':30}{'lines':>7}{'locals':>7}{'calls':>7}\n"
+    for found in mains:
+        text += f"{found.file!s:30}{found.lines:7}{found.local_names:7}{found.calls:7}\n"
+    return text
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        "python -m benchmarks.style",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER")
-    folders = parser.parse_args().folders or [Path("recipes"), Path("rewards")]
+    parser.add_argument("paths", nargs="*", type=Path, metavar="PATH")
+    paths = parser.parse_args().paths or DEFAULT_PATHS
+    for path in paths:
+        if not path.exists():
+            parser.error(f"there is no file or folder {path}")
 
-    # One line per package.
-    misses = []
-    for folder in folders:
-        density = measure(folder)
-        sys.stdout.write(describe(str(folder), density))
-        misses += find_misses(str(folder), density)
+    # Measure.
+    densities = {path: measure_density(path) for path in paths}
+    mains: list[MainFunction] = []
+    for path in paths:
+        mains += find_mains(path)
 
-    # One line per main.
-    for folder in folders:
-        for path in sorted(folder.rglob("*.py")):
-            for found in find_mains(path):
-                sys.stdout.write(
-                    f"{path}: main has {found.lines} lines, {found.local_names} local names, "
-                    f"{found.calls} different calls\n"
-                )
-                if found.lines > MAX_MAIN_LINES or found.local_names > MAX_MAIN_LOCALS:
-                    misses.append(f"{path}: main is too large")
+    # Compare with the gates.
+    gates = []
+    for path, density in densities.items():
+        gates += density_gates(path, density)
+    for found in mains:
+        gates += main_gates(found)
 
-    for miss in misses:
-        sys.stdout.write(f"MISSED  {miss}\n")
-    sys.exit(1 if misses else 0)
+    lines = "".join(f"{gate}\n" for gate in gates)
+    sys.stdout.write(f"{density_table(densities)}\n{main_table(mains)}\n{lines}")
+    if not all(gate.passed for gate in gates):
+        sys.exit(1)
 
 
-def describe(name: str, density: Density) -> str:
-    """The measurements of a package as one paragraph."""
-    return (
-        f"{name}: {density.lines:,} lines, {density.code_lines:,} of them code; "
-        f"{density.characters / max(1, density.non_blank):.1f} characters per non-blank line\n"
-        f"  over 100 characters {density.percent(density.long_lines):.1f} %, "
-        f"comments {density.percent(density.comments):.1f} %, "
-        f"docstrings {density.percent(density.docstrings):.1f} %\n"
-        f"  per 1,000 code lines: conditional expressions "
-        f"{density.per_thousand(density.conditionals):.0f}, comprehensions "
-        f"{density.per_thousand(density.comprehensions):.0f}, nested "
-        f"{density.per_thousand(density.nested_comprehensions):.0f}, tuple assignments "
-        f"{density.per_thousand(density.tuple_assignments):.0f}, walruses "
-        f"{density.per_thousand(density.walruses):.0f}\n"
-    )
+def _end_line(node: ast.stmt) -> int:
+    return node.end_lineno or node.lineno
 
 
 if __name__ == "__main__":

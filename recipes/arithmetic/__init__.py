@@ -1,1 +1,1 @@
-"""The embedded recipe: arithmetic, made up on the spot, learnt on two CPU cores."""
+"""The embedded recipe: generated arithmetic questions that models learn on two CPU cores."""

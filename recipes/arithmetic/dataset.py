@@ -2,10 +2,10 @@
 
     {"question": "23*7+5", "answer": "166"}
 
-with a in 10..99, b in 2..9 and c in 1..9. The 720 products a*b are shuffled once: 576 of them appear
-only in training questions, 144 only in held-out questions. So neither a held-out question nor the
-product in it is ever seen in training or pretraining. There are 5,184 training questions and 1,296
-held-out questions.
+with a in 10..99, b in 2..9 and c in 1..9. The 720 products a*b are shuffled once: 576 of them
+appear only in training questions, 144 only in held-out questions. So neither a held-out question
+nor the product in it is ever seen in training or pretraining. There are 5,184 training questions
+and 1,296 held-out questions.
 """
 
 import random

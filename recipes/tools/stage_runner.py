@@ -1,4 +1,4 @@
-"""Runs whole stages from another command, and reads what they cost; `compare` and `sweep` use it."""
+"""Runs whole stages from another command and reads their costs, for `compare` and `sweep`."""
 
 import logging
 import os
@@ -50,6 +50,7 @@ def run_stage_command(
     Raises:
         UserError: the stage failed, or has finished with another command, YAML or input file.
     """
+    # What the artefact depends on: the command, its YAML, and the files that the command names.
     words = ["./launch.sh", name, str(recipe / f"{name}.yaml")]
     words += ["--output_dir", str(output_dir), *map(str, keys)]
     request = {
@@ -58,6 +59,8 @@ def run_stage_command(
         "files": {word: file_sha256(Path(word)) for word in words[3:] if Path(word).is_file()},
     }
     request_file = output_dir / "logs" / f"{name}.json"
+
+    # An artefact of the same request is kept; one of another request is not overwritten.
     if done and read_manifest(done).get("status") == "finished":
         if read_manifest(request_file) != request:
             raise UserError(
@@ -66,7 +69,7 @@ def run_stage_command(
             )
         return
 
-    # Run it; the last line of its log tells what went wrong.
+    # Run it. If it fails, the last line of its log is the error.
     started = time.time()
     write_json(request_file, request)
     log = output_dir / "logs" / f"{name}.txt"

@@ -11,8 +11,9 @@ import argparse
 import logging
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, NamedTuple
 
+from recipes.core.data.benchmarks import HELD_OUT
 from recipes.core.errors import UserError
 from recipes.core.evaluation.markdown import (
     format_fraction,
@@ -20,14 +21,30 @@ from recipes.core.evaluation.markdown import (
     format_parameters,
     markdown_table,
 )
+from recipes.core.evaluation.score_book import ModelScores
 from recipes.core.preflight.model import check_model_path
 from recipes.core.runs.manifest import read_manifest
 from recipes.core.runtime.entrypoint import run_stage
 from recipes.tools.stage_runner import recipe_folder, run_stage_command, training_cost
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 logger = logging.getLogger(__name__)
 
-Students = dict[str, dict[str, Any]]  # scores of each student, and what it cost
+
+class Student(NamedTuple):
+    """The held-out scores of a student, and what it cost.
+
+    Attributes:
+        answer_seconds: of one completion, sampled in batches.
+        train_seconds: of its training.
+    """
+
+    name: str
+    scores: ModelScores
+    answer_seconds: float
+    train_seconds: float
 
 
 def main() -> None:
@@ -84,66 +101,82 @@ def name_students(models: list[str]) -> dict[str, str]:
     return students
 
 
-def read_students(out: Path, names: list[str]) -> Students:
-    """The students, smallest first: their held-out scores, and what they cost.
-
-    `seconds` are those of one completion, sampled in batches; `train_seconds` those of training.
-    """
-    scores = read_manifest(out / "scores.json")["held_out"]["models"]
-    students = {}
+def read_students(out: Path, names: list[str]) -> list[Student]:
+    """The students, smallest first."""
+    scores = read_manifest(out / "scores.json")[HELD_OUT]["models"]
+    students = []
     for name in sorted(names, key=lambda name: scores[name]["parameters"]):
-        manifest = read_manifest(out / f"completions/held_out/{name}.manifest.json")
-        cost = {
-            "seconds": manifest["sampling"]["seconds_per_completion"],
-            "train_seconds": training_cost(out / name / "student").seconds,
-        }
-        students[name] = scores[name] | cost
+        manifest = read_manifest(out / f"completions/{HELD_OUT}/{name}.manifest.json")
+        student = Student(
+            name,
+            scores[name],
+            answer_seconds=manifest["sampling"]["seconds_per_completion"],
+            train_seconds=training_cost(out / name / "student").seconds,
+        )
+        students.append(student)
     return students
 
 
-def table(students: Students) -> str:
+def table(students: list[Student]) -> str:
     """One line per student."""
     header = ["student", "parameters", "accuracy", "95 % interval", "format", "length"]
     header += ["ms per answer", "weights", "training"]
     rows = []
-    for name, student in students.items():
+    for student in students:
+        scores = student.scores
         rows.append(
             [
-                name,
-                format_parameters(student["parameters"]),
-                format_fraction(student["accuracy"]),
-                format_interval(student["ci95"]),
-                format_fraction(student["format"]),
-                f"{student['mean_length']:.1f}",
-                f"{1000 * student['seconds']:.2f}",
-                f"{student['weights_mb']} MB",
-                f"{student['train_seconds']:.0f} s",
+                student.name,
+                format_parameters(scores["parameters"]),
+                format_fraction(scores["accuracy"]),
+                format_interval(scores["ci95"]),
+                format_fraction(scores["format"]),
+                f"{scores['mean_length']:.1f}",
+                f"{1000 * student.answer_seconds:.2f}",
+                f"{scores['weights_mb']} MB",
+                f"{student.train_seconds:.0f} s",
             ]
         )
     return markdown_table(header, rows)
 
 
-def plot(students: Students, file: Path) -> None:
-    """Accuracy with its interval against parameters, seconds per answer and memory of the weights."""
+def plot(students: list[Student], file: Path) -> None:
+    """Accuracy against parameters, against time per answer, and against memory of the weights."""
     from matplotlib.figure import Figure
 
-    labels = {
-        "parameters": "parameters",
-        "seconds": "seconds per answer, in batches",
-        "weights_mb": "weights, MB",
-    }
-    accuracies = [student["accuracy"] for student in students.values()]
-    below = [student["accuracy"] - student["ci95"][0] for student in students.values()]
-    above = [student["ci95"][1] - student["accuracy"] for student in students.values()]
     figure = Figure(figsize=(12, 4), layout="constrained")
-    for axes, (key, label) in zip(figure.subplots(1, 3, sharey=True), labels.items(), strict=True):
-        values = [student[key] for student in students.values()]
-        axes.errorbar(values, accuracies, yerr=[below, above], marker="o", capsize=3)
-        for name, x, y in zip(students, values, accuracies, strict=True):
-            axes.annotate(name, (x, y), textcoords="offset points", xytext=(5, -12))
-        axes.set(xscale="log", xlabel=label, ylabel="held-out accuracy", ylim=(0, 1))
-        axes.spines[["top", "right"]].set_visible(False)
+    size, speed, memory = figure.subplots(1, 3, sharey=True)
+    draw_panel(size, students, [student.scores["parameters"] for student in students], unit="")
+    draw_panel(speed, students, [student.answer_seconds for student in students], unit="s")
+    draw_panel(memory, students, [1e6 * one.scores["weights_mb"] for one in students], unit="B")
+    size.set(xlabel="parameters", ylabel="held-out accuracy")
+    speed.set_xlabel("time per answer, in batches")
+    memory.set_xlabel("memory of the weights")
     figure.savefig(file, dpi=120)
+
+
+def draw_panel(axes: "Axes", students: list[Student], costs: list[float], unit: str) -> None:
+    """The accuracy of each student with its interval, against one kind of cost."""
+    from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
+
+    accuracies = [student.scores["accuracy"] for student in students]
+    below = [student.scores["accuracy"] - student.scores["ci95"][0] for student in students]
+    above = [student.scores["ci95"][1] - student.scores["accuracy"] for student in students]
+    axes.errorbar(costs, accuracies, yerr=[below, above], marker="o", capsize=3)
+
+    # Names below the points; the margins leave room for those at the edges.
+    for student, cost, accuracy in zip(students, costs, accuracies, strict=True):
+        offset = (0, -20)
+        point = (cost, accuracy)
+        axes.annotate(student.name, point, xytext=offset, textcoords="offset points", ha="center")
+    axes.set(xscale="log", ylim=(0, 1.05))
+    axes.margins(x=0.25)
+
+    # Ticks read 500 k, 2 ms or 1 GB rather than powers of ten.
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(EngFormatter(unit))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 if __name__ == "__main__":

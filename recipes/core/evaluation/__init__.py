@@ -1,4 +1,4 @@
-"""Evaluation: metrics of samples, comparisons of models, and the table of both."""
+"""Evaluation: metrics of samples, comparisons of models, and tables of both."""
 
 from recipes.core.evaluation.flexible_accuracy import FlexibleAccuracy
 from recipes.core.evaluation.score_book import ScoreBook

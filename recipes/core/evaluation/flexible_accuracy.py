@@ -1,4 +1,4 @@
-"""Accuracy of an answer that may appear anywhere after the thinking."""
+"""Flexible accuracy: accepts an answer anywhere after the thinking."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Markdown tables and the numbers in them."""
+"""Renders Markdown tables and the numbers in them."""
 
 from collections.abc import Iterable, Sequence
 

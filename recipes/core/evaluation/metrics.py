@@ -1,7 +1,7 @@
-"""What samples tell about models: rates, intervals, and whether two models differ.
+"""Metrics of one model's samples, and the paired test of two models.
 
-All of it is over questions: samples of one question are not independent, so they are averaged
-first.
+Accuracies and intervals are over questions: samples of one question are not independent, so they
+are averaged first.
 """
 
 import math
@@ -16,58 +16,70 @@ from recipes.core.generation.types import Sample
 from rewards.answers.normalize import normalize
 from rewards.completion import parse_completion
 
-RESAMPLES = 10_000
+RESAMPLES = 10_000  # of every bootstrap interval and every sign-flip test
 
 
 class Scores(TypedDict):
     """The scores of one model on one benchmark; rates are fractions of 1."""
 
-    accuracy: float  # pass@1, strict
-    ci95: list[float]  # its 95 % interval
+    accuracy: float  # pass@1, strict: a correct answer in the right format
+    ci95: list[float]  # the 95 % interval of `accuracy`
     flexible_accuracy: float  # the answer may appear anywhere after the thinking
-    format: float
-    accuracy_given_format: float | None  # None without a well-formed sample
-    pass_at: dict[str, float]  # unbiased, by k
+    format: float  # well-formed samples
+    accuracy_given_format: float | None  # of well-formed samples; None if there are none
+    pass_at: dict[str, float]  # unbiased pass@k, by k
     majority: float | None  # of the most frequent answer; None with one sample per question
-    mean_length: float  # tokens
+    mean_length: float  # tokens of a completion
     truncated: float  # completions that the model did not end
     n: int  # questions
-    samples: int
-    unjudged: int  # samples that cannot be scored, which are left out of everything else
+    samples: int  # samples with a score
+    unjudged: int  # samples without one, which all of the above leaves out
 
 
 class PairedTest(TypedDict):
     """Whether two models differ on the questions that both answered."""
 
-    difference: float  # second minus first
-    ci95: list[float]
-    p: float
-    n: int
+    difference: float  # accuracy of the second model minus that of the first
+    ci95: list[float]  # the 95 % interval of `difference`
+    p: float  # two-sided
+    n: int  # questions
 
 
 def summarize_scores(samples: Sequence[Sample], seed: int = 0) -> Scores:
     """The scores of one model's samples.
 
-    Raises `UserError` if there is nothing to score.
+    Raises:
+        UserError: there is no sample, or none with a score.
     """
-    scored = [sample for sample in samples if sample["correct"] is not None]
     if not samples:
         raise UserError(
-            "no completion came back, so there is nothing to score; check the endpoint and run again"
+            "no completion came back, so there is nothing to score; "
+            "check the endpoint and run again"
         )
+    scored = [sample for sample in samples if sample["correct"] is not None]
     if not scored:
         raise UserError(
             "none of the gold answers can be scored; check `answer_pattern` and "
             "`correctness_reward`"
         )
+
+    # Accuracy: a question counts once, however many samples it has.
     groups = list(group_by_question(scored).values())
     accuracies = list(question_accuracy(scored).values())
     flexible = [_mean([sample["flexible"] == 1.0 for sample in group]) for group in groups]
+
+    # Format: how much of a gain in accuracy is the tags alone.
     well_formed = [sample for sample in scored if sample["format"] == 1.0]
     given_format = None
     if well_formed:
         given_format = _mean([sample["correct"] == 1.0 for sample in well_formed])
+
+    # Several samples per question: pass@k up to the number that every question has.
     fewest = min(len(group) for group in groups)
+    majority = None
+    if fewest > 1:
+        majority = _mean([majority_vote(group) for group in groups])
+
     return Scores(
         accuracy=_mean(accuracies),
         ci95=list(bootstrap_interval(accuracies, seed)),
@@ -75,7 +87,7 @@ def summarize_scores(samples: Sequence[Sample], seed: int = 0) -> Scores:
         format=len(well_formed) / len(scored),
         accuracy_given_format=given_format,
         pass_at=_pass_at_powers(groups, fewest),
-        majority=_mean([majority_vote(group) for group in groups]) if fewest > 1 else None,
+        majority=majority,
         mean_length=_mean([sample["tokens"] for sample in scored]),
         truncated=_mean([not sample["finished"] for sample in scored]),
         n=len(groups),
@@ -114,6 +126,7 @@ def majority_vote(samples: Sequence[Sample]) -> float:
 
     The answer that was sampled first wins a tie.
     """
+    # Answers vote by their normalised spelling: `\frac{1}{2}` and `$\dfrac{1}{2}$` are the same.
     answers = []
     scores = []
     for sample in samples:
@@ -123,33 +136,39 @@ def majority_vote(samples: Sequence[Sample]) -> float:
             scores.append(sample["correct"])
     if not answers:
         return 0.0
+
+    # `most_common` keeps the order of first appearance among equals.
     winner = Counter(answers).most_common(1)[0][0]
     return float(scores[answers.index(winner)] == 1.0)
 
 
 def bootstrap_interval(values: Sequence[float], seed: int) -> tuple[float, float]:
-    """The 95 % interval of the mean: percentiles of the means of 10,000 resamples."""
+    """The 95 % interval of the mean: percentiles of the means of bootstrap resamples."""
     return _percentiles(_resampled_means(np.asarray(values, dtype=float), seed))
 
 
 def compare_paired(
     first: Mapping[str, float], second: Mapping[str, float], seed: int
 ) -> PairedTest:
-    """Compares two models question by question; the values are `question_accuracy`.
+    """Compares two models question by question with a two-sided sign-flip test.
 
-    `p` is that of a two-sided sign-flip test: how often chance alone makes a difference this large.
+    Args:
+        first, second: `question_accuracy` of each model.
     """
+    # Only questions that both answered; sorted, so that the order of the files changes nothing.
     questions = sorted(first.keys() & second.keys())
     differences = np.asarray([second[question] - first[question] for question in questions])
     observed = abs(differences.mean())
 
-    # Under the null hypothesis it is chance which of the two models a result belongs to.
+    # Under the null hypothesis it is chance which of the two models a result belongs to, so the
+    # sign of every difference is random. p is how often that gives a mean as large as observed.
     rng = np.random.default_rng(seed)
     flipped = np.empty(RESAMPLES)
     for index in range(RESAMPLES):
         signs = rng.choice((-1, 1), len(questions))
         flipped[index] = abs((differences * signs).mean())
-    as_large = int((flipped >= observed - 1e-12).sum())
+    as_large = int((flipped >= observed - 1e-12).sum())  # equal up to rounding counts as large
+
     return PairedTest(
         difference=float(differences.mean()),
         ci95=list(_percentiles(_resampled_means(differences, seed))),
@@ -173,6 +192,7 @@ def _pass_at_powers(groups: Sequence[Sequence[Sample]], fewest: int) -> dict[str
 
 
 def _resampled_means(values: "np.ndarray[Any, Any]", seed: int) -> "np.ndarray[Any, Any]":
+    """The means of `RESAMPLES` resamples with replacement, one at a time to save memory."""
     rng = np.random.default_rng(seed)
     means = np.empty(RESAMPLES)
     for index in range(RESAMPLES):
@@ -181,6 +201,7 @@ def _resampled_means(values: "np.ndarray[Any, Any]", seed: int) -> "np.ndarray[A
 
 
 def _percentiles(means: "np.ndarray[Any, Any]") -> tuple[float, float]:
+    """The 2.5th and the 97.5th."""
     low, high = np.percentile(means, [2.5, 97.5])
     return float(low), float(high)
 

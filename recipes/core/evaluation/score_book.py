@@ -1,37 +1,47 @@
-"""The scores of several models on several benchmarks, and which of the models differ."""
+"""The scores of several models on several benchmarks, and paired tests of the models."""
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 from recipes.core.data.benchmarks import HELD_OUT
 from recipes.core.evaluation.metrics import (
     PairedTest,
-    Scores,
     compare_paired,
     question_accuracy,
     summarize_scores,
 )
 from recipes.core.generation.types import Sample
 
-# The comparisons that the story of a recipe is about: what RL adds to the base model, what
-# distillation adds to the student's base, and how close the student comes to its teacher.
+# The comparisons that the story of a recipe is about, as (first, second): what RL adds to the base
+# model, what distillation adds to the student's base, and how close the student comes to its
+# teacher. Other pairs, such as the student's base and the policy, answer no question.
 NAMED_PAIRS = (("base", "policy"), ("student_base", "student"), ("policy", "student"))
+
+# `Scores` of a model, its metadata, and `greedy_accuracy` where that was sampled.
+ModelScores = dict[str, Any]
+
+
+class BenchmarkScores(TypedDict):
+    """One benchmark in scores.json."""
+
+    models: dict[str, ModelScores]
+    paired: dict[str, PairedTest]  # by name, such as "policy - base"
 
 
 class ScoreBook:
     """Filled by `evaluate`, one model on one benchmark at a time.
 
     Attributes:
-        scores: by benchmark and model; a model's also have its metadata.
-        speeds: tokens per second of each model on the held-out questions, as far as measured.
+        scores: by benchmark and model, in the order in which they were added.
+        speeds: tokens per second of each model on the held-out questions, where it was measured.
     """
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
-        self.scores: dict[str, dict[str, dict[str, Any]]] = {}
+        self.scores: dict[str, dict[str, ModelScores]] = {}
         self.speeds: dict[str, float] = {}
-        self._accuracies: dict[str, dict[str, dict[str, float]]] = {}
+        self._question_accuracy: dict[str, dict[str, dict[str, float]]] = {}
 
     def add(
         self,
@@ -40,36 +50,48 @@ class ScoreBook:
         samples: Sequence[Sample],
         metadata: Mapping[str, Any],
     ) -> None:
-        """Adds the samples of a model on a benchmark; `metadata` describes the model."""
-        scores: Scores = summarize_scores(samples, self.seed)
-        self.scores.setdefault(benchmark, {})[model] = dict(scores) | dict(metadata)
+        """Adds the samples of a model on a benchmark.
+
+        Args:
+            metadata: describes the model: `model`, `parameters`, `weights_mb`, `template`.
+        """
+        scores = summarize_scores(samples, self.seed)
+        self.scores.setdefault(benchmark, {})[model] = {**scores, **metadata}
         accuracies = question_accuracy(samples)
-        self._accuracies.setdefault(benchmark, {})[model] = accuracies
+        self._question_accuracy.setdefault(benchmark, {})[model] = accuracies
 
     def add_greedy(self, model: str, benchmark: str, samples: Sequence[Sample]) -> None:
-        """Adds the most likely completion of each question."""
+        """Adds the greedy completions of a model that `add` has added before."""
         accuracy = summarize_scores(samples, self.seed)["accuracy"]
         self.scores[benchmark][model]["greedy_accuracy"] = accuracy
 
     def add_speed(self, model: str, benchmark: str, stats: Mapping[str, float]) -> None:
-        """Adds what sampling took; speeds are not part of scores.json, which is reproducible."""
+        """Adds the speed of sampling; `stats` is empty if nothing was sampled.
+
+        Speeds are printed, but are no part of scores.json, which is the same in every run.
+        """
         if benchmark == HELD_OUT and stats:
             self.speeds[model] = stats["tokens_per_second"]
 
     def paired(self, benchmark: str) -> dict[str, PairedTest]:
-        """The paired tests of `NAMED_PAIRS`, or of neighbours if none of these models is there."""
-        accuracies = self._accuracies[benchmark]
-        models = list(accuracies)
-        pairs = [pair for pair in NAMED_PAIRS if set(pair) <= set(models)]
+        """Paired tests of the `NAMED_PAIRS` that were evaluated.
+
+        If there is none of them, each model is compared with the one before it.
+        """
+        accuracies = self._question_accuracy[benchmark]
+        pairs = [pair for pair in NAMED_PAIRS if accuracies.keys() >= set(pair)]
+        if not pairs:
+            pairs = list(itertools.pairwise(accuracies))
+
         tests = {}
-        for first, second in pairs or itertools.pairwise(models):
+        for first, second in pairs:
             test = compare_paired(accuracies[first], accuracies[second], self.seed)
             tests[f"{second} - {first}"] = test
         return tests
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, BenchmarkScores]:
         """The document of scores.json."""
         document = {}
         for benchmark, models in self.scores.items():
-            document[benchmark] = {"models": models, "paired": self.paired(benchmark)}
+            document[benchmark] = BenchmarkScores(models=models, paired=self.paired(benchmark))
         return document

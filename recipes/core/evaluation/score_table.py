@@ -1,6 +1,4 @@
-"""The tables that `evaluate` prints."""
-
-from typing import Any
+"""The tables that `evaluate` prints: accuracy and format, the details, comparisons of models."""
 
 from recipes.core.data.benchmarks import HELD_OUT
 from recipes.core.evaluation.markdown import (
@@ -9,26 +7,26 @@ from recipes.core.evaluation.markdown import (
     format_parameters,
     markdown_table,
 )
-from recipes.core.evaluation.score_book import ScoreBook
+from recipes.core.evaluation.score_book import ModelScores, ScoreBook
 from recipes.core.generation.sampling import SamplingArguments
 
 
 def score_table(book: ScoreBook, sampling: SamplingArguments) -> str:
-    """Accuracy and format of each model, then the details, then comparisons of models."""
-    held_out = book.scores[HELD_OUT]
-    return "\n".join(
-        [
-            _main_table(held_out),
-            _detail_table(book),
-            _several_samples(held_out, sampling) + _comparisons(book),
-            f"{sampling.num_generations} sample(s) per question at temperature "
-            f"{sampling.temperature:g}, top_p {sampling.top_p:g}, at most "
-            f"{sampling.max_completion_length} tokens.\n",
-        ]
-    )
+    """All scores as Markdown, the most important first, and how the samples were made."""
+    details = [_detail_row(book, model) for model in book.scores[HELD_OUT]]
+    blocks = [
+        _main_table(book.scores[HELD_OUT]),
+        markdown_table(list(details[0]), [list(row.values()) for row in details]),
+        _several_samples(book.scores[HELD_OUT], sampling) + _comparisons(book),
+        f"{sampling.num_generations} sample(s) per question at temperature "
+        f"{sampling.temperature:g}, top_p {sampling.top_p:g}, at most "
+        f"{sampling.max_completion_length} tokens.\n",
+    ]
+    return "\n".join(block for block in blocks if block)
 
 
-def _main_table(held_out: dict[str, dict[str, Any]]) -> str:
+def _main_table(held_out: dict[str, ModelScores]) -> str:
+    """One line per model, in the four columns that everyone reads."""
     header = ["model", "parameters", "held-out accuracy (95 % interval)", "format"]
     rows = []
     for model, scores in held_out.items():
@@ -44,51 +42,46 @@ def _main_table(held_out: dict[str, dict[str, Any]]) -> str:
     return markdown_table(header, rows)
 
 
-def _detail_table(book: ScoreBook) -> str:
+def _detail_row(book: ScoreBook, model: str) -> dict[str, str]:
+    """The other numbers of a model by the name of their column; every model has the same ones."""
     held_out = book.scores[HELD_OUT]
-    others = [name for name in book.scores if name != HELD_OUT]
-    has_greedy = any("greedy_accuracy" in scores for scores in held_out.values())
-    header = ["model", *others, "flexible", "accuracy given format", "length", "truncated"]
-    header += ["tokens/s", "questions", "samples"]
-    if has_greedy:
-        header.append("greedy")
+    scores = held_out[model]
+    row = {"model": model}
 
-    rows = []
-    for model, scores in held_out.items():
-        row = [model]
-        row += [format_fraction(book.scores[name][model]["accuracy"]) for name in others]
-        row += [
-            format_fraction(scores["flexible_accuracy"]),
-            format_fraction(scores["accuracy_given_format"]),
-            f"{scores['mean_length']:.1f}",
-            format_fraction(scores["truncated"]),
-            f"{book.speeds[model]:.0f}" if model in book.speeds else "-",
-            str(scores["n"]),
-            str(scores["samples"]),
-        ]
-        if has_greedy:
-            row.append(format_fraction(scores.get("greedy_accuracy")))
-        rows.append(row)
-    return markdown_table(header, rows)
+    # Accuracies: on other benchmarks, wherever the answer appears, and without chance in sampling.
+    for name, models in book.scores.items():
+        if name != HELD_OUT:
+            row[f"on {name}"] = format_fraction(models[model]["accuracy"])
+    row["flexible"] = format_fraction(scores["flexible_accuracy"])
+    if any("greedy_accuracy" in others for others in held_out.values()):
+        row["greedy"] = format_fraction(scores.get("greedy_accuracy"))
+    row["accuracy given format"] = format_fraction(scores["accuracy_given_format"])
+
+    # The completions, and how many there were.
+    row["length"] = f"{scores['mean_length']:.1f}"
+    row["truncated"] = format_fraction(scores["truncated"])
+    row["tokens/s"] = f"{book.speeds[model]:.0f}" if model in book.speeds else "-"
+    row["questions"] = str(scores["n"])
+    row["samples"] = str(scores["samples"])
+    return row
 
 
-def _several_samples(held_out: dict[str, dict[str, Any]], sampling: SamplingArguments) -> str:
-    """pass@k and majority vote of models with several samples per question."""
+def _several_samples(held_out: dict[str, ModelScores], sampling: SamplingArguments) -> str:
+    """A line with pass@k and the majority vote of each model with several samples per question."""
     text = ""
     for model, scores in held_out.items():
-        if scores["majority"] is None:
-            continue
-        rates = [f"pass@{k} {value:.3f}" for k, value in scores["pass_at"].items()]
-        rates.append(f"majority of {sampling.num_generations} {scores['majority']:.3f}")
-        text += f"{model}: {', '.join(rates)}\n"
+        if scores["majority"] is not None:
+            rates = [f"pass@{k} {value:.3f}" for k, value in scores["pass_at"].items()]
+            rates.append(f"majority of {sampling.num_generations} {scores['majority']:.3f}")
+            text += f"{model}: {', '.join(rates)}\n"
     return text
 
 
 def _comparisons(book: ScoreBook) -> str:
+    """A line per pair of models: the difference in held-out accuracy and its interval."""
     text = ""
     for pair, test in book.paired(HELD_OUT).items():
         low, high = test["ci95"]
-        text += (
-            f"{pair}: {test['difference']:+.3f} ({low:+.3f} to {high:+.3f}), p = {test['p']:.2g}\n"
-        )
+        interval = f"({low:+.3f} to {high:+.3f})"
+        text += f"{pair}: {test['difference']:+.3f} {interval}, p = {test['p']:.2g}\n"
     return text
