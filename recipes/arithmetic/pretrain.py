@@ -94,6 +94,7 @@ def make_tokenizer() -> "PreTrainedTokenizerFast":
     from transformers import PreTrainedTokenizerFast
 
     vocabulary = ["<pad>", "<eos>", *TAGS, *CHARACTERS]
+    # Tags are split off whole, everything else character by character.
     tokenizer = Tokenizer(
         models.WordLevel({token: i for i, token in enumerate(vocabulary)}, unk_token="<pad>")
     )
@@ -101,6 +102,7 @@ def make_tokenizer() -> "PreTrainedTokenizerFast":
         Regex("|".join([*TAGS, r"[\s\S]"])), behavior="isolated"
     )
     tokenizer.decoder = decoders.Fuse()
+    # transformers' wrapper, with the special tokens and the chat template.
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>", padding_side="left"
     )
@@ -112,6 +114,7 @@ def make_model(size: ModelSize, tokenizer: "PreTrainedTokenizerFast") -> "LlamaF
     """An untrained Llama of this size."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
+    # The proportions of Llama, at a thousandth of its size.
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=size.hidden_size,
@@ -185,6 +188,7 @@ def main() -> None:
     )
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    # Both models, or the one that was asked for.
     for name, size in SIZES.items():
         if options.only in (None, name):
             chosen = ModelSize(**vars(size) | {"steps": options.steps or size.steps})
