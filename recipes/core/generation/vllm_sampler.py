@@ -80,7 +80,7 @@ class VLLMSampler:
             "stop_token_ids": [self.tokenizer.eos_token_id],  # beside those of the model's config
             "detokenize": False,
         }
-        params = [SamplingParams(**settings, seed=_sample_seed(seed, row)) for row in rows]
+        params = [SamplingParams(**settings, seed=sample_seed(seed, row)) for row in rows]
         inputs = [{"prompt_token_ids": ids} for ids in prompts]
         requests = self.llm.generate(inputs, params, use_tqdm=False)
         return [self._to_completion(request.outputs[0]) for request in requests]
@@ -148,6 +148,7 @@ def load_engine(path: str, model_args: "ModelConfig", args: "SamplerArguments") 
         raise UserError(f"teacher: vllm cannot load the model: {problem}") from error
 
 
-def _sample_seed(seed: int, row: Mapping[str, Any]) -> int:
+def sample_seed(seed: int, row: Mapping[str, Any]) -> int:
+    """The seed of one sample, made of the batch's seed and the sample's identity."""
     text = f"{seed} {row['question_id']} {row['sample_index']}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4])
