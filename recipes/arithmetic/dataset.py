@@ -1,10 +1,10 @@
-"""Questions of the form a*b+c, made up on the spot, the same on every machine.
+"""Questions of the form a*b+c, generated, the same on every machine.
 
     {"question": "23*7+5", "answer": "166"}
 
-with a in 10..99, b in 2..9 and c in 1..9. The 720 products a*b are shuffled once: 576 of them appear in training questions
-only, 144 in held-out questions only. So no held-out question, nor the product inside it, is ever seen in training or
-pretraining. 5,184 training questions, 1,296
+with a in 10..99, b in 2..9 and c in 1..9. The 720 products a*b are shuffled once: 576 of them appear
+only in training questions, 144 only in held-out questions. So neither a held-out question nor the
+product in it is ever seen in training or pretraining. There are 5,184 training questions and 1,296
 held-out questions.
 """
 
@@ -33,10 +33,9 @@ def questions() -> "DatasetDict":
 
     splits = {}
     for name, factors in zip(("train", "test"), products(), strict=True):
-        rows = [
-            {"question": f"{a}*{b}+{c}", "answer": str(a * b + c)}
-            for (a, b), c in product(factors, range(1, 10))
-        ]
+        rows = []
+        for (a, b), c in product(factors, range(1, 10)):
+            rows.append({"question": f"{a}*{b}+{c}", "answer": str(a * b + c)})
         random.Random(1).shuffle(rows)
         splits[name] = Dataset.from_list(rows)
     return DatasetDict(splits)

@@ -1,10 +1,11 @@
-"""Makes the two small base models that this recipe ships: they can reason, but rarely do.
+"""Pretrains the two small base models that this recipe ships: they can reason, but rarely do.
 
-    python recipes/arithmetic/pretrain.py [--output_dir recipes/arithmetic/models] [--only base] [--steps 4000]
+    python -m recipes.arithmetic.pretrain [--output_dir FOLDER] [--only base] [--steps 4000]
 
-A language model is pretrained from nothing on documents about the training questions. Most of them just state an answer,
-half of the time a wrong one; some work it out in plain text, and a few do so inside the tags; a step of the working is wrong
-now and then. Like a base model's web text, this holds the ability to reason without the habit.
+A language model is pretrained from scratch on documents about the training questions. Most of them
+only state an answer, half of the time a wrong one; some work it out in plain text, and a few do so
+inside the tags; a step is wrong now and then. Like a base model's web text, this contains the
+ability to reason without the habit.
 """
 
 import argparse
@@ -18,14 +19,11 @@ from recipes.arithmetic.dataset import Factors, products
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-TAGS = [
-    "<think>",
-    "</think>",
-    "<answer>",
-    "</answer>",
-]  # single tokens, not special: TRL drops special tokens from completions
+# Single tokens, but not special ones: TRL drops special tokens from completions.
+TAGS = ["<think>", "</think>", "<answer>", "</answer>"]
 CHARACTERS = list("0123456789+*= ")
-# A question is put to these models as "23*7+45=", and their turn ends with the end-of-sequence token.
+
+# These models see a question as "23*7+45=", and end their turn with the end-of-sequence token.
 CHAT_TEMPLATE = (
     "{%- for message in messages -%}"
     "{%- if message.role == 'user' -%}{{ message.content + '=' }}"
@@ -36,7 +34,7 @@ CHAT_TEMPLATE = (
 
 @dataclass(frozen=True)
 class ModelSize:
-    """What a base model is made with."""
+    """The architecture of a base model, and how long it is pretrained."""
 
     hidden_size: int
     layers: int
@@ -51,20 +49,28 @@ SIZES = {
     "student_base": ModelSize(hidden_size=56, layers=3, heads=4, steps=1000),
 }
 
-IN_TAGS, IN_PLAIN_TEXT = 0.2, 0.25  # shares of documents that reason; the rest just answer
-WRONG_STEP, WRONG_ANSWER = (
-    0.08,
-    0.5,
-)  # how often a step of the reasoning is wrong, and an answer without reasoning
+# Fractions of the documents that reason; the others only state an answer.
+IN_TAGS = 0.2
+IN_PLAIN_TEXT = 0.25
+
+# How often a step of the reasoning is wrong, and an answer without reasoning.
+WRONG_STEP = 0.08
+WRONG_ANSWER = 0.5
+ERRORS = (-10, -2, -1, 1, 2, 10)  # added to the right value
 
 
 def make_document(rng: random.Random, factors: list[Factors]) -> tuple[str, str]:
-    """A question and what the corpus says after it."""
-    (a, b), c = rng.choice(factors), rng.randrange(1, 10)
-    question, kind = f"{a}*{b}+{c}=", rng.random()
+    """A question and its continuation in the corpus."""
+    a, b = rng.choice(factors)
+    c = rng.randrange(1, 10)
+    question = f"{a}*{b}+{c}="
+    kind = rng.random()
     if kind >= IN_TAGS + IN_PLAIN_TEXT:
         return question, str(_perturb(rng, a * b + c, WRONG_ANSWER))
-    tens, ones = a // 10 * 10, a % 10
+
+    # The product of the tens and that of the ones, their sum, and then c.
+    tens = a // 10 * 10
+    ones = a % 10
     first = _perturb(rng, tens * b, WRONG_STEP)
     second = _perturb(rng, ones * b, WRONG_STEP)
     both = _perturb(rng, first + second, WRONG_STEP)
@@ -75,16 +81,20 @@ def make_document(rng: random.Random, factors: list[Factors]) -> tuple[str, str]
     return question, f"{working} {result}"
 
 
-def _perturb(rng: random.Random, value: int, share: float) -> int:
-    return max(1, value + rng.choice((-10, -2, -1, 1, 2, 10))) if rng.random() < share else value
+def _perturb(rng: random.Random, value: int, probability: float) -> int:
+    """`value`, or with this probability a wrong one."""
+    if rng.random() >= probability:
+        return value
+    return max(1, value + rng.choice(ERRORS))
 
 
 def make_tokenizer() -> "PreTrainedTokenizerFast":
-    """A character a token, a tag a token."""
+    """A tokenizer in which every character and every tag is one token."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
     vocabulary = ["<pad>", "<eos>", *TAGS, *CHARACTERS]
+    # Tags are split off whole, everything else character by character.
     tokenizer = Tokenizer(
         models.WordLevel({token: i for i, token in enumerate(vocabulary)}, unk_token="<pad>")
     )
@@ -92,6 +102,7 @@ def make_tokenizer() -> "PreTrainedTokenizerFast":
         Regex("|".join([*TAGS, r"[\s\S]"])), behavior="isolated"
     )
     tokenizer.decoder = decoders.Fuse()
+    # transformers' wrapper, with the special tokens and the chat template.
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>", padding_side="left"
     )
@@ -100,8 +111,10 @@ def make_tokenizer() -> "PreTrainedTokenizerFast":
 
 
 def make_model(size: ModelSize, tokenizer: "PreTrainedTokenizerFast") -> "LlamaForCausalLM":
+    """An untrained Llama of this size."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
+    # The proportions of Llama, at a thousandth of its size.
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=size.hidden_size,
@@ -119,21 +132,24 @@ def make_model(size: ModelSize, tokenizer: "PreTrainedTokenizerFast") -> "LlamaF
 
 
 def pretrain(name: str, size: ModelSize, output_dir: Path, seed: int) -> None:
-    """Makes one model with transformers' Trainer and leaves it in `output_dir`/`name`."""
+    """Pretrains one model with transformers' Trainer and saves it to `output_dir`/`name`."""
     from datasets import Dataset
     from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments, set_seed
 
     set_seed(seed)
-    rng, (train_factors, _) = random.Random(seed), products()
+    rng = random.Random(seed)
+
+    # The corpus: documents about training questions only.
     tokenizer = make_tokenizer()
-    documents = [
-        make_document(rng, train_factors) for _ in range(size.steps * size.documents_per_step)
-    ]
-    ids = tokenizer(
-        [question + text + tokenizer.eos_token for question, text in documents],
-        return_token_type_ids=False,
-    )
+    train_factors, _ = products()
+    documents = []
+    for _ in range(size.steps * size.documents_per_step):
+        question, text = make_document(rng, train_factors)
+        documents.append(question + text + tokenizer.eos_token)
+    ids = tokenizer(documents, return_token_type_ids=False)
     corpus = Dataset.from_dict({"input_ids": ids["input_ids"], "labels": ids["input_ids"]})
+
+    # One pass over it.
     model = make_model(size, tokenizer)
     arguments = TrainingArguments(
         output_dir=str(output_dir / name / "training"),
@@ -152,8 +168,10 @@ def pretrain(name: str, size: ModelSize, output_dir: Path, seed: int) -> None:
     )
     collator = DataCollatorForSeq2Seq(tokenizer)
     Trainer(model=model, args=arguments, train_dataset=corpus, data_collator=collator).train()
+
+    # Half precision halves the size; the recipes load the models as float32.
     model.generation_config.pad_token_id = tokenizer.pad_token_id
-    model.half().save_pretrained(output_dir / name)  # half the size; the recipes load it as float32
+    model.half().save_pretrained(output_dir / name)
     tokenizer.save_pretrained(output_dir / name)
 
 
@@ -170,6 +188,7 @@ def main() -> None:
     )
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    # Both models, or the one that was asked for.
     for name, size in SIZES.items():
         if options.only in (None, name):
             chosen = ModelSize(**vars(size) | {"steps": options.steps or size.steps})

@@ -74,12 +74,11 @@ def kill_tree(process: subprocess.Popen[bytes]) -> None:
         one.send_signal(signal.SIGKILL)
 
 
-@pytest.mark.xdist_group("network")
 @pytest.mark.skipif(not can_make_networks(), reason="needs root and network namespaces (iproute2)")
 @pytest.mark.parametrize(
     "victim",
     [
-        None,
+        pytest.param(None, marks=pytest.mark.slow),
         0,
         pytest.param(1, marks=pytest.mark.slow),
         pytest.param("cable", marks=pytest.mark.slow),

@@ -21,7 +21,6 @@ EVALUATE = "recipes/arithmetic/evaluate.yaml"
 BASE = "recipes/arithmetic/models/base"
 STUDENT_BASE = "recipes/arithmetic/models/student_base"
 
-STORY = pytest.mark.xdist_group("story")  # these tests share one run, and the last ones change it
 BATCH = ("--per_device_train_batch_size", 32, "--num_generations", 8)
 SAMPLES = ("--max_train_samples", 40, "--num_generations", 4)
 EVAL_SETS = "[{name: train, dataset_test_split: train, max_eval_samples: 20}]"
@@ -45,7 +44,6 @@ def story(tmp_path_factory) -> Path:
     return out
 
 
-@STORY
 def test_grpo_writes_an_adapter_that_differs_from_its_start_and_every_rollout(story):
     from safetensors.torch import load_file
 
@@ -69,7 +67,6 @@ def test_grpo_writes_an_adapter_that_differs_from_its_start_and_every_rollout(st
         assert sum(row["advantage"] for row in group) == pytest.approx(0, abs=1e-3)
 
 
-@STORY
 def test_a_question_has_one_identity_in_training_generation_and_evaluation(story):
     from recipes.core.data.questions import question_id
 
@@ -83,7 +80,6 @@ def test_a_question_has_one_identity_in_training_generation_and_evaluation(story
         assert row["question_id"] == question_id(question, row["answer"])
 
 
-@STORY
 @pytest.mark.parametrize(
     ("file", "name"),
     [
@@ -100,7 +96,6 @@ def test_every_artefact_has_a_manifest(story, file, name):
     assert manifest["config"] and manifest["versions"]["torch"] and manifest["inputs"]
 
 
-@STORY
 def test_traces_are_the_correct_well_formed_and_finished_samples(story):
     samples = read_jsonl(story / "generations.jsonl")
     assert len({(row["question_id"], row["sample_index"]) for row in samples}) == 160
@@ -114,7 +109,6 @@ def test_traces_are_the_correct_well_formed_and_finished_samples(story):
     assert funnel["generated"] == 160 and funnel["kept"] == len(traces)
 
 
-@STORY
 def test_scores_name_every_model_and_how_it_was_sampled(story):
     document = json.loads((story / "scores.json").read_text())
     assert document["sampling"]["temperature"] == 1.0 and document["sampling"]["seed"] == 42
@@ -139,7 +133,6 @@ def test_scores_name_every_model_and_how_it_was_sampled(story):
         assert len(read_jsonl(story / f"completions/train/{name}.jsonl")) == 20
 
 
-@STORY
 def test_a_second_evaluation_samples_only_what_is_missing(story, caplog, capsys):
     keys = ("--output_dir", story, *QUESTIONS, "--models", "policy", "student")
     names = ("held_out/policy", "held_out/student", "train/policy")
@@ -170,7 +163,6 @@ def test_a_second_evaluation_samples_only_what_is_missing(story, caplog, capsys)
     assert policy["greedy_accuracy"] == sum(row["correct"] for row in greedy) / 30
 
 
-@STORY
 def test_a_second_generate_samples_only_what_is_missing(story):
     file = story / "generations.jsonl"
     before = file.read_bytes()
@@ -183,7 +175,6 @@ def test_a_second_generate_samples_only_what_is_missing(story):
     assert file.read_bytes() == before
 
 
-@STORY
 def test_a_second_grpo_resumes_from_the_checkpoint(story, caplog):
     keys = ("--output_dir", story, "--max_steps", 3, *BATCH)
     with caplog.at_level("INFO"):
