@@ -28,7 +28,7 @@ def links():
                 yield path, target
 
 
-@pytest.mark.parametrize(("path", "target"), links(), ids=lambda value: str(value)[-60:])
+@pytest.mark.parametrize(("path", "target"), list(links()), ids=lambda value: str(value)[-60:])
 def test_every_relative_link_leads_somewhere(path, target):
     name, _, anchor = target.partition("#")
     file = (path.parent / name).resolve() if name else path
