@@ -36,6 +36,7 @@ def questions() -> "DatasetDict":
         rows = []
         for (a, b), c in product(factors, range(1, 10)):
             rows.append({"question": f"{a}*{b}+{c}", "answer": str(a * b + c)})
+        # The products come in order; a training step needs a mixture of them.
         random.Random(1).shuffle(rows)
         splits[name] = Dataset.from_list(rows)
     return DatasetDict(splits)

@@ -65,6 +65,7 @@ def table(arms: dict[str, Arm]) -> str:
     """One line per arm, means over seeds."""
     header = ["model", "accuracy", "95 % interval", "each seed", "flexible"]
     header += ["seconds", "of the teacher", "tokens", "of the teacher"]
+    # Means over the seeds; the interval is over seeds and questions.
     rows = []
     for name, arm in arms.items():
         rows.append(

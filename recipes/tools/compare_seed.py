@@ -89,6 +89,7 @@ class SeedRun:
     def evaluate(self) -> None:
         """Scores all arms on the held-out questions."""
         folder = self.folder
+        # All five on the same questions, so that they can be paired.
         models = (
             f"student_base={self.student}",
             f"rl_only={folder}/rl_only/policy",
@@ -114,6 +115,7 @@ class SeedRun:
 
     def arm_costs(self) -> dict[str, ArmCost]:
         """What each arm cost, in the order of `ARMS`."""
+        # A student also costs what its teacher cost.
         teaching = self.teaching_cost()
         nothing = Cost()
         rl_only = training_cost(self.folder / "rl_only/policy")

@@ -34,6 +34,7 @@ INK = "#1c2733"
 def main() -> None:
     args = parse_arguments()
     run_dir = args.run_dir or Path("outputs") / args.recipe
+    # Both files come out of a run of the whole chain.
     curves = read_curves(run_dir / "rollouts/train.jsonl")
     scores = read_manifest(run_dir / "scores.json").get(HELD_OUT, {}).get("models", {})
     if not curves or not scores:
@@ -61,10 +62,12 @@ def parse_arguments() -> argparse.Namespace:
 def read_curves(file: Path) -> Curves:
     """The mean of each reward at each step; completions that could not be scored are left out."""
     values: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    # A reward may abstain (None); a mean is over those it scored.
     for rollout in read_jsonl(file):
         for name, reward in rollout["rewards"].items():
             if reward is not None:
                 values[name][rollout["step"]].append(reward)
+    # From lists of rewards to their means.
     curves: Curves = {}
     for name, steps in values.items():
         curves[name] = {step: statistics.mean(rewards) for step, rewards in steps.items()}
@@ -75,10 +78,12 @@ def draw(curves: Curves, scores: dict[str, dict[str, Any]], output: Path) -> Non
     """Rewards during training on the left, held-out accuracy with intervals on the right."""
     from matplotlib.figure import Figure
 
+    # Rewards and accuracies share an axis: both are fractions.
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     draw_curves(left, curves)
     draw_scores(right, scores)
+    # The same plain look for both.
     for axes in (left, right):
         axes.set_ylim(0, 1.05)
         axes.spines[["top", "right"]].set_visible(False)
@@ -102,6 +107,7 @@ def draw_scores(axes: "Axes", scores: dict[str, dict[str, Any]]) -> None:
     for index, (name, score) in enumerate(scores.items()):
         low, high = score["ci95"]
         error = [[score["accuracy"] - low], [high - score["accuracy"]]]
+        # Base models are grey, trained ones coloured.
         colour = GREY if name.endswith("base") else COLOURS[0]
         axes.bar(index, score["accuracy"], yerr=error, color=colour, capsize=4, width=0.6)
         label = f"{score['accuracy']:.2f}"

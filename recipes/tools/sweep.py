@@ -105,6 +105,7 @@ def read_students(out: Path, names: list[str]) -> list[Student]:
     """The students, smallest first."""
     scores = read_manifest(out / "scores.json")[HELD_OUT]["models"]
     students = []
+    # From the smallest to the largest.
     for name in sorted(names, key=lambda name: scores[name]["parameters"]):
         manifest = read_manifest(out / f"completions/{HELD_OUT}/{name}.manifest.json")
         student = Student(
@@ -146,6 +147,7 @@ def plot(students: list[Student], file: Path) -> None:
 
     figure = Figure(figsize=(12, 4), layout="constrained")
     size, speed, memory = figure.subplots(1, 3, sharey=True)
+    # One accuracy, seen against three costs.
     draw_panel(size, students, [student.scores["parameters"] for student in students], unit="")
     draw_panel(speed, students, [student.answer_seconds for student in students], unit="s")
     draw_panel(memory, students, [1e6 * one.scores["weights_mb"] for one in students], unit="B")
@@ -162,6 +164,7 @@ def draw_panel(axes: "Axes", students: list[Student], costs: list[float], unit: 
     accuracies = [student.scores["accuracy"] for student in students]
     below = [student.scores["accuracy"] - student.scores["ci95"][0] for student in students]
     above = [student.scores["ci95"][1] - student.scores["accuracy"] for student in students]
+    # Accuracies with the distances to both ends of their intervals.
     axes.errorbar(costs, accuracies, yerr=[below, above], marker="o", capsize=3)
 
     # Names below the points; the margins leave room for those at the edges.

@@ -181,6 +181,7 @@ def _pass_at_powers(groups: Sequence[Sequence[Sample]], fewest: int) -> dict[str
     """pass@k for the powers of two up to the number of samples that every question has."""
     pass_at = {}
     k = 1
+    # The estimate needs k samples of every question.
     while k <= fewest:
         chances = []
         for group in groups:

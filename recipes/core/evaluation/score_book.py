@@ -79,7 +79,9 @@ class ScoreBook:
         If there is none of them, each model is compared with the one before it.
         """
         accuracies = self._question_accuracy[benchmark]
+        # The comparisons that the two stages exist for …
         pairs = [pair for pair in NAMED_PAIRS if accuracies.keys() >= set(pair)]
+        # … or, between models of other names, each with the next.
         if not pairs:
             pairs = list(itertools.pairwise(accuracies))
 
