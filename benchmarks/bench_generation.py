@@ -53,6 +53,7 @@ class Sides(NamedTuple):
 
 
 def main() -> None:
+    # The command line comes last and wins over the defaults.
     argv = [*DEFAULT_KEYS, *sys.argv[1:]]
     if "--config" not in argv:
         argv = [*DEFAULT_CONFIG, *argv]
@@ -62,6 +63,7 @@ def main() -> None:
     questions = load_questions(args, args.dataset_train_split, args.max_train_samples)
     questions = drop_duplicates(questions)
 
+    # The adapter and the samples are removed at the end.
     with tempfile.TemporaryDirectory() as folder:
         sides = measure(config, model, questions, folder)
     per_question = config.parse(SamplingArguments).num_generations
@@ -85,6 +87,7 @@ def measure(config: Config, model: str, questions: "Dataset", folder: str) -> Si
     plain_loop = PlainLoop(tokenizer, questions, sampling, args.batch_size)
     scorers = {"correct": get_reward("accuracy"), "format": get_reward("format")}
 
+    # A round is a seed, the same one for all sides.
     sides = Sides(speeds={OURS: [], PLAIN_ADAPTER: [], PLAIN_MERGED: []}, lengths=[])
     for seed in range(ROUNDS + 1):
         file = Path(folder, f"{seed}.jsonl")
@@ -157,6 +160,8 @@ class PlainLoop:
                 top_p=self.sampling.top_p,
                 top_k=self.sampling.top_k,
             )
+
+        # `generate` decodes its completions, so the plain loop does too.
         completions = output[:, inputs["input_ids"].shape[1] :]
         self.tokenizer.batch_decode(completions, skip_special_tokens=True)
         return int((completions != self.tokenizer.pad_token_id).sum())
@@ -171,8 +176,10 @@ def describe(sides: Sides) -> str:
     for side, measured in sides.speeds.items():
         speed = statistics.median(measured)
         spread = f"{min(measured):.0f} to {max(measured):.0f}"
-        ratio = f"ours is {ours / speed:.2f} times as fast"
-        text += f"{side}: {speed:.0f} tokens/s ({spread}); {ratio}\n"
+        text += f"{side}: {speed:.0f} tokens/s ({spread})"
+        if side != OURS:
+            text += f"; ours is {ours / speed:.2f} times as fast"
+        text += "\n"
     return text
 
 

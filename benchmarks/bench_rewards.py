@@ -49,6 +49,7 @@ def main() -> None:
     parser.add_argument("--completions", type=int, default=2000)
     count = parser.parse_args().completions
 
+    # The goals are those that the reward was written for.
     warm_up()
     compare("GSM8K-style gold answers", generate_cases([integer], count, seed=1), "goal: 50")
     compare("LaTeX gold answers", generate_cases(LATEX, count, seed=2), "goal: 8")
@@ -82,6 +83,7 @@ def compare(name: str, cases: list[Case], goal: str) -> None:
                 f"ours {our_score}, TRL {their_score}\n"
             )
 
+    # The ratio first: it is what the goal is about.
     our_speed = len(cases) / ours.seconds
     their_speed = len(cases) / theirs.seconds
     sys.stdout.write(
@@ -102,6 +104,7 @@ def score_ours(cases: list[Case]) -> Measurement:
     completions = make_completions(cases)
     golds = make_golds(cases)
 
+    # As in training, where a call scores one batch.
     def score() -> list[float | None]:
         scores: list[float | None] = []
         for start in range(0, len(cases), BATCH_SIZE):

@@ -60,16 +60,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
     options = parser.parse_args()
 
-    import torch
-
     speeds: dict[str, list[float]] = {side: [] for side in SIDES}
     with tempfile.TemporaryDirectory() as name:
         # The same traces and the same YAML for both.
         folder = Path(name)
         tokens = write_traces(folder / "data", options.rows)
-        use_cpu = not torch.accelerator.is_available()
-        config = folder / "sft.yaml"
-        config.write_text(CONFIG.format(folder=folder, use_cpu=use_cpu))
+        config = write_config(folder)
 
         # In turns, so that a change in the load of the machine meets both.
         for seed in options.seeds:
@@ -86,6 +82,15 @@ def main() -> None:
 
     ratio = statistics.median(speeds["ours"]) / statistics.median(speeds["trl sft"])
     sys.stdout.write(f"ours is {ratio:.2f} times as fast\n")
+
+
+def write_config(folder: Path) -> Path:
+    """Writes the YAML of both sides."""
+    import torch
+
+    file = folder / "sft.yaml"
+    file.write_text(CONFIG.format(folder=folder, use_cpu=not torch.accelerator.is_available()))
+    return file
 
 
 def train(side: str, config: Path, seed: int, output_dir: Path) -> TrainingRun:

@@ -33,6 +33,7 @@ Generator = Callable[[random.Random], Question]
 
 def integer(rng: random.Random) -> Question:
     """A gold answer as GSM8K writes it after `####`."""
+    # Small, medium and large numbers are equally frequent; half of all have thousands separators.
     small = rng.randrange(1, 100)
     medium = rng.randrange(100, 10_000)
     large = rng.randrange(1_000, 10_000_000)
@@ -147,6 +148,7 @@ def matrix(rng: random.Random) -> Question:
     )
 
 
+# The generators of a LaTeX benchmark, each for an equal share of the questions.
 LATEX = (fraction, root, interval, finite_set, polynomial, quantity, matrix)
 
 
@@ -157,6 +159,7 @@ def generate_cases(generators: Sequence[Generator], count: int, seed: int) -> li
     for index in range(count // GROUP_SIZE):
         question = generators[index % len(generators)](rng)
         for member in range(GROUP_SIZE):
+            # Correct ones first, so that a group always starts with one.
             is_correct = member % 2 == 0
             answers = question.correct if is_correct else question.wrong
             cases.append(Case(question.gold, rng.choice(answers), is_correct))
@@ -166,6 +169,7 @@ def generate_cases(generators: Sequence[Generator], count: int, seed: int) -> li
 def generate_hanging_batch(seed: int) -> list[Case]:
     """A batch of `BATCH_SIZE`, with one answer in each group that is built to hang a parser."""
     factorials = "+".join(f"{n}!" for n in range(1000, 3000))
+    # Towers of powers, deep nesting, long sums, and numbers with millions of digits.
     hanging = [
         "9^{9^{9^{9}}}",
         "7^{8^{9^{9}}}",
@@ -176,6 +180,7 @@ def generate_hanging_batch(seed: int) -> list[Case]:
         "9999999!",
         r"\sum_{k=1}^{99999999} k!",
     ]
+    # The second answer of each group is a wrong one, so half of the group stays correct.
     cases = generate_cases((integer, *LATEX), BATCH_SIZE, seed)
     for group, answer in enumerate(hanging):
         first = GROUP_SIZE * group

@@ -93,14 +93,19 @@ def make_tokenizer() -> "PreTrainedTokenizerFast":
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
+    # The vocabulary is complete: no text of this recipe has another character.
     vocabulary = ["<pad>", "<eos>", *TAGS, *CHARACTERS]
     tokenizer = Tokenizer(
         models.WordLevel({token: i for i, token in enumerate(vocabulary)}, unk_token="<pad>")
     )
+
+    # A tag is matched before its characters, so that it is never split.
     tokenizer.pre_tokenizer = pre_tokenizers.Split(
         Regex("|".join([*TAGS, r"[\s\S]"])), behavior="isolated"
     )
     tokenizer.decoder = decoders.Fuse()
+
+    # Padding on the left, as generation needs it.
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>", padding_side="left"
     )
@@ -185,6 +190,8 @@ def main() -> None:
     )
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+
+    # Each model is seeded by itself, so that `--only` gives the same weights.
     for name, size in SIZES.items():
         if options.only in (None, name):
             chosen = ModelSize(**vars(size) | {"steps": options.steps or size.steps})
