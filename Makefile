@@ -1,11 +1,17 @@
-# Every target is a stage or a check; the logic is in the scripts. RECIPE= chooses the folder of recipes/, ARGS= adds keys.
+# Every target is a stage or a check; the logic is in the scripts.
+#
+#   make demo RECIPE=gsm8k ARGS="--max_steps 10"
 RECIPE ?= arithmetic
 ARGS ?=
 STUDENTS ?=
 VENV ?= .venv
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
+.DEFAULT_GOAL := help
 .PHONY: help install demo base check grpo generate sft on_policy evaluate distill compare sweep test test-all smoke lint clean
+
+help:  ## prints the targets
+	@grep -hE '^[a-z_ -]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 48
 
 install: $(VENV)/installed  ## creates .venv with everything in requirements.txt
 
@@ -19,13 +25,13 @@ $(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt
 	$(VENV)/bin/python -m pip install --quiet -r requirements-dev.txt
 	touch $@
 
-demo: install  ## the whole story on RECIPE: grpo, generate, sft, evaluate
+demo: install  ## all stages of RECIPE: grpo, generate, sft, evaluate
 	@$(MAKE) --no-print-directory grpo distill
 
 check: install  ## audits the rewards of RECIPE on completions that cheat
 	python -m recipes.tools.check --config recipes/$(RECIPE)/grpo.yaml
 
-grpo generate sft on_policy evaluate:  ## one stage
+grpo generate sft on_policy evaluate:  ## one stage of RECIPE, with the keys in ARGS
 	@./launch.sh $@ recipes/$(RECIPE)/$@.yaml $(ARGS)
 
 distill:  ## generate, then sft, then evaluate
@@ -33,25 +39,25 @@ distill:  ## generate, then sft, then evaluate
 	@$(MAKE) --no-print-directory sft
 	@$(MAKE) --no-print-directory evaluate
 
-compare: install  ## distilled against RL by itself at equal compute, three seeds (arithmetic: about 11 minutes)
+compare: install  ## distillation against RL at equal compute, three seeds (arithmetic: 11 minutes)
 	python -m recipes.tools.compare --recipe $(RECIPE) $(ARGS)
 
-sweep: install  ## STUDENTS="model model ...": each learns the traces of the run; accuracy against size, speed and memory
+sweep: install  ## STUDENTS="model model": each learns the traces; accuracy against size and speed
 	python -m recipes.tools.sweep --recipe $(RECIPE) --students $(STUDENTS) $(ARGS)
 
-base: install  ## makes the two models that recipes/arithmetic ships anew
+base: install  ## pretrains the two models of recipes/arithmetic from scratch
 	python -m recipes.arithmetic.pretrain
 
-smoke: install  ## the whole story, two steps a stage
+smoke: install  ## all stages, two steps each
 	@$(MAKE) --no-print-directory grpo ARGS="--max_steps 2 --output_dir outputs/smoke"
 	@$(MAKE) --no-print-directory generate ARGS="--max_train_samples 100 --num_generations 8 --output_dir outputs/smoke"
 	@$(MAKE) --no-print-directory sft ARGS="--max_steps 2 --output_dir outputs/smoke"
 	@$(MAKE) --no-print-directory evaluate ARGS="--max_eval_samples 20 --output_dir outputs/smoke"
 
-lint: $(VENV)/installed-dev
+lint: $(VENV)/installed-dev  ## ruff and mypy
 	ruff check . && ruff format --check . && mypy
 
-test: lint  ## lint, types and the tests: no network, no accelerator
+test: lint  ## lint, types and tests: no network, no accelerator, 6 minutes
 	pytest
 
 test-all: lint  ## every test this machine can run, slow ones too; lists those it cannot

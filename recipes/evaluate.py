@@ -128,10 +128,12 @@ class Evaluation:
     def run(self, sampler: Sampler) -> tuple[list[Sample], dict[str, float]]:
         """Every completion in the order of the questions, and how fast they were sampled."""
         args = self.config.parse(EvaluateArguments)
+        # The questions that fit the model's prompt limit.
         questions = self.benchmark.questions
         if sampler.tokenizer:
             length = self.benchmark.arguments.max_prompt_length
             questions = drop_long_prompts(questions, sampler.tokenizer, length)
+        # What to sample, and the three scores of each completion.
         correct = get_reward(args.correctness_reward)
         folder = self.config.run_dir / "completions" / self.benchmark.name
         job = SamplingJob(
@@ -147,6 +149,7 @@ class Evaluation:
             batch_size=args.batch_size,
             label=f"evaluate {self.model} on {self.benchmark.name}",
         )
+        # A file of another model or with other settings is sampled again.
         first_prompt = sampler.first_prompt(questions)
         provenance = self.provenance(sampler.metadata | {"first_prompt": first_prompt})
         with SamplingRun("evaluate", job.file, provenance, on_change=discard_changed) as run:
@@ -156,6 +159,7 @@ class Evaluation:
 
     def provenance(self, metadata: dict[str, object]) -> Provenance:
         """What the completions depend on; which other models are evaluated does not matter."""
+        # Everything but the choice of models and sets.
         settings = self.config.resolve(*STAGE.arguments)
         for key in ("models", "eval_sets", "greedy"):
             settings.pop(key, None)
@@ -175,6 +179,7 @@ def list_models(config: Config) -> dict[str, str]:
     An entry of `models` is `name=folder or hub id`, `name=http://host/v1#model`, or the name of an
     artefact of the run, such as `policy`.
     """
+    # One model by its own key, or a list of entries.
     single = config.parse(ModelConfig).model_name_or_path
     entries = config.parse(EvaluateArguments).models
     if single:
@@ -185,6 +190,7 @@ def list_models(config: Config) -> dict[str, str]:
             "or `--model_name_or_path X`"
         )
 
+    # A name must be unique: files and tables use it.
     models: dict[str, str] = {}
     for entry in entries:
         name, is_path, path = entry.partition("=")

@@ -145,6 +145,7 @@ def sample_teacher(config: Config, teacher: str, questions: "Dataset") -> Genera
 
 def write_traces(config: Config, generations: Generations, selected: Selection) -> None:
     """Writes traces.jsonl and its manifest, and logs the funnel."""
+    # The traces, then what they were selected from and how.
     file = config.run_dir / "traces.jsonl"
     replace_jsonl(file, selected.traces)
     selection = generations.provenance.config | config.resolve(TraceArguments)

@@ -99,13 +99,13 @@ def make_tokenizer() -> "PreTrainedTokenizerFast":
         models.WordLevel({token: i for i, token in enumerate(vocabulary)}, unk_token="<pad>")
     )
 
-    # A tag is matched before its characters, so that it is never split.
+    # Tags are split off whole, everything else character by character.
     tokenizer.pre_tokenizer = pre_tokenizers.Split(
         Regex("|".join([*TAGS, r"[\s\S]"])), behavior="isolated"
     )
     tokenizer.decoder = decoders.Fuse()
 
-    # Padding on the left, as generation needs it.
+    # transformers' wrapper, with the special tokens and the chat template.
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>", padding_side="left"
     )
@@ -117,6 +117,7 @@ def make_model(size: ModelSize, tokenizer: "PreTrainedTokenizerFast") -> "LlamaF
     """An untrained Llama of this size."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
+    # The proportions of Llama, at a thousandth of its size.
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=size.hidden_size,
@@ -191,7 +192,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
 
-    # Each model is seeded by itself, so that `--only` gives the same weights.
+    # Both models, or the one that was asked for; each has the same weights either way.
     for name, size in SIZES.items():
         if options.only in (None, name):
             chosen = ModelSize(**vars(size) | {"steps": options.steps or size.steps})

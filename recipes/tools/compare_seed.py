@@ -79,7 +79,7 @@ class SeedRun:
 
     def distill_then_rl(self, seconds: float) -> None:
         """Half of the epochs on the traces, and RL in the seconds of the other half."""
-        # Half of the epochs, on the traces of the teacher that is already trained.
+        # A student of its own, on the traces that the teacher has already sampled.
         epochs = float(read_yaml(self.recipe / "sft.yaml")["num_train_epochs"]) / 2
         keys = ("--seed", self.seed, *NO_CHECKPOINTS, "--num_train_epochs", epochs)
         traces = ("--traces", self.folder / "traces.jsonl")

@@ -1,238 +1,164 @@
-"""Are two answers the same? Decided exactly and at once where that is possible, and left open where it is not."""
+"""Compares two answers, exactly and at once where that is possible; leaves the rest undecided."""
 
+import enum
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
-from functools import lru_cache
 
-from rewards.answers.polynomial import Polynomial, Sum, Unparsable, parse_polynomial
+from rewards.answers.polynomial import ONE, Polynomial, Sum
+from rewards.answers.quantity import Number, Value, ValueCollection, read_value
 
-_INTEGER = r"[1-9]\d{0,2}(?:[, ]\d{3})+|\d+"  # with or without thousands separators
-_CURRENCY = r"(?:\\?\$|[€£¥₹])?\s*"
-_NUMBER = re.compile(
-    rf"{_CURRENCY}(?P<sign>[+-]?)\s*{_CURRENCY}(?P<whole>{_INTEGER})?(?P<decimals>\.\d+)?(?P<exponent>[eE][+-]?\d{{1,3}})?"
-    r"\.?\s*(?P<percent>\\?%)?",
-    re.ASCII,
-)
-_MAX_READ = 1000  # characters of an answer; longer ones go to a worker process
-_MAX_CHARACTERS = 100  # a longer number is text: Python refuses to convert 4,300 digits and more
-# math-verify leaves units out, too. Single letters are units in \text{} only: elsewhere they are variables.
-_UNITS = (
-    "mm|cm|km|kg|mg|ft|feet|foot|in|inch(?:es)?|yards?|miles?|mph|(?:kilo|centi|milli)?met(?:er|re)s?|lit(?:er|re)s?|(?:kilo)?grams?|"
-    "pounds?|lbs?|ounces?|oz|sec(?:ond)?s?|min(?:ute)?s?|hours?|hrs?|days?|weeks?|months?|years?|degrees?|deg|dollars?|cents?|euros?|"
-    "units?|square units|square (?:cm|feet|inches|meters|miles)|cubic (?:cm|feet|inches|meters)"
-)
-_UNIT = re.compile(
-    rf"(?<=[\d)}}])\s*(?:\\text\{{\s*(?:{_UNITS}|[mgshl])\s*\}}|\b(?:{_UNITS})|\^\{{?\\circ\}}?)\Z"
-)
-_MULTIPLES = {
-    "dozen": 12,
-    "hundred": 100,
-    "thousand": 10**3,
-    "million": 10**6,
-    "billion": 10**9,
-    "trillion": 10**12,
-}
-_MULTIPLE = re.compile(
-    rf"(.+?)\s*(?:\\text\{{\s*)?({'|'.join(_MULTIPLES)})(?:\s+[a-z]+)?\s*\}}?", re.DOTALL
-)
-_LETTERS = re.compile(r"[A-Za-z]+(?: [A-Za-z]+)*")
-_WORDS = re.compile(r".*[A-Z].|.{5}")  # `xyz` is a product
-_MIXED = re.compile(r"([+-]?)(\d+)(?: (\d+)/(\d+)| ?\\frac\{(\d+)\}\{(\d+)\})", re.ASCII)
+_LETTERS = re.compile(r"[A-Za-z]+(?: [A-Za-z]+)*")  # matches: east  New York
+_WORD = re.compile(r".*[A-Z].|.{5}")  # matches: East  seven; `xyz` is a product
+_BASED = re.compile(r"(\w+)_\{?(\d+)\}?", re.ASCII)  # matches: 2516_8  1011_{2}
+
+# Words and signs that make a number a statement about it.  matches: < 7  \neq 7  is not 7
 _RELATION = re.compile(r"<|>|\\(?:[lgn]eq?|neq|leq|geq|not)(?![A-Za-z])|^\D*\bnot\b")
-_BASED = re.compile(r"(\w+)_\{?(\d+)\}?", re.ASCII)  # 2516_8
-_BRACKETS = re.compile(r"(\\\{|[(\[])(.*)(\\\}|[)\]])", re.DOTALL)
-_MATRIX = re.compile(r"\\begin\{([pb])matrix\}(.*)\\end\{\1matrix\}", re.DOTALL)
+
+# Rational numbers that differ by more are different, whatever rounding did to them.
+MAX_ROUNDING = Fraction(1, 10**5)
+MAX_RELATIVE_ROUNDING = Fraction(1, 100)
+
+HALF_OPEN = {"[)", "(]"}
+
+Parsed = Polynomial | ValueCollection | None
 
 
-@dataclass(frozen=True)
-class Number:
-    """A plain number, and how it was written."""
+class Comparison(enum.Enum):
+    """Whether two answers are the same; UNDECIDED where exact arithmetic cannot tell."""
 
-    value: Fraction
-    decimal: bool
-    percent: bool
-
-    @property
-    def formula(self) -> Polynomial:
-        value = self.value / 100 if self.percent else self.value
-        return Polynomial({(1, ()): value} if value else {}, self.decimal)
+    SAME = enum.auto()
+    DIFFERENT = enum.auto()
+    UNDECIDED = enum.auto()
 
 
-@dataclass(frozen=True)
-class ValueCollection:
-    """Formulas in brackets, or the rows of a matrix."""
-
-    brackets: str
-    parts: tuple["Polynomial | ValueCollection", ...]
+SAME = Comparison.SAME
+DIFFERENT = Comparison.DIFFERENT
+UNDECIDED = Comparison.UNDECIDED
 
 
-Value = Number | Polynomial | ValueCollection | None
+def compare(gold: str, answer: str) -> Comparison:
+    """Compares two texts that `normalize` returned.
 
-
-def compare(gold: str, answer: str) -> bool | None:
-    """Whether two texts that `normal` returned are the same answer; `None` if exact arithmetic cannot tell.
-
-    Agrees with math-verify, also where that is generous: `9%` is `0.09` and `9`, units do not count, and decimals that agree to
-    about six places are left to it, because it calls `0.333333` a third. Where it is plainly wrong is a table in the tests.
+    Agrees with math-verify, also where that is generous: `9%` is `0.09` and `9`, units do not count,
+    and decimals that agree to about six places are left to it, because it takes `0.333333` for a
+    third. Where it is plainly wrong is a table in the tests.
     """
     if gold == answer:
-        return True
-    a, b = read_value(gold), read_value(answer)
-    if (
-        isinstance(a, Number)
-        and isinstance(b, Number)
-        and a.percent == b.percent
-        and not (a.decimal or b.decimal)
-    ):
-        return a.value == b.value
-    if (
-        _LETTERS.fullmatch(gold)
-        and _LETTERS.fullmatch(answer)
-        and (_WORDS.match(gold) or _WORDS.match(answer))
-    ):
-        return (
-            gold.casefold() == answer.casefold()
-        )  # to math-verify a word is a product of its letters
-    if based := _BASED.fullmatch(answer):
-        return (
-            numeral := _BASED.fullmatch(gold)
-        ) is not None and numeral.groups() == based.groups()
-    if isinstance(a, Number | Polynomial) and _RELATION.search(answer):
+        return SAME
+    gold_value = read_value(gold)
+    answer_value = read_value(answer)
+    if _are_exact(gold_value, answer_value):
+        return _when(gold_value.value == answer_value.value)  # type: ignore[union-attr]
+    text_comparison = _compare_texts(gold, answer)
+    if text_comparison is not None:
+        return text_comparison
+    if isinstance(gold_value, Number | Polynomial) and _RELATION.search(answer):
+        return DIFFERENT
+
+    # `9%` may mean 9 or 0.09, so both readings count.
+    percent_differs = _is_percent(gold_value) != _is_percent(answer_value)
+    if percent_differs and _numeral(gold_value) == _numeral(answer_value):
+        return SAME
+    return _compare_parsed(_as_formula(gold_value), _as_formula(answer_value))
+
+
+def _when(is_same: bool) -> Comparison:
+    return SAME if is_same else DIFFERENT
+
+
+def _are_exact(a: Value | None, b: Value | None) -> bool:
+    """Whether both are numbers without decimals, which need no rounding."""
+    if not isinstance(a, Number) or not isinstance(b, Number):
         return False
-    x, y = (value.formula if isinstance(value, Number) else value for value in (a, b))
-    return (_percent(a) != _percent(b) and _numeral(a) == _numeral(b)) or _equal(x, y)
+    return a.percent == b.percent and not a.decimal and not b.decimal
 
 
-def _percent(value: Value) -> bool:
+def _compare_texts(gold: str, answer: str) -> Comparison | None:
+    """Compares words, and numerals of another base; `None` if the answer is neither."""
+    are_letters = _LETTERS.fullmatch(gold) and _LETTERS.fullmatch(answer)
+    if are_letters and (_WORD.match(gold) or _WORD.match(answer)):
+        # To math-verify a word is a product of its letters.
+        return _when(gold.casefold() == answer.casefold())
+    numeral = _BASED.fullmatch(answer)
+    if numeral:
+        gold_numeral = _BASED.fullmatch(gold)
+        return _when(gold_numeral is not None and gold_numeral.groups() == numeral.groups())
+    return None
+
+
+def _is_percent(value: Value | None) -> bool:
     return isinstance(value, Number) and value.percent
 
 
-def _numeral(value: Value) -> Sum | None:
+def _numeral(value: Value | None) -> Sum | None:
     """The terms of a number or formula, those of 9 for `9%`."""
-    formula = replace(value, percent=False).formula if isinstance(value, Number) else value
+    if isinstance(value, Number):
+        value = replace(value, percent=False)
+    formula = _as_formula(value)
     return formula.terms if isinstance(formula, Polynomial) else None
 
 
-def _equal(
-    a: Polynomial | ValueCollection | None, b: Polynomial | ValueCollection | None
-) -> bool | None:
+def _as_formula(value: Value | None) -> Parsed:
+    return value.formula if isinstance(value, Number) else value
+
+
+def _compare_parsed(a: Parsed, b: Parsed) -> Comparison:
     if isinstance(a, Polynomial) and isinstance(b, Polynomial):
-        if a.terms == b.terms:
-            return True
-        if a.decimal or b.decimal:
-            return False if _far(a, b) else None
-        # math-verify takes trailing letters for units, and single ones in its own way.
-        return None if a.letters != b.letters or a.symbol else False
-    if not isinstance(a, ValueCollection) or not isinstance(b, ValueCollection):
-        return None
+        return _compare_formulas(a, b)
+    if isinstance(a, ValueCollection) and isinstance(b, ValueCollection):
+        return _compare_collections(a, b)
+    return UNDECIDED
+
+
+def _compare_formulas(a: Polynomial, b: Polynomial) -> Comparison:
+    if a.terms == b.terms:
+        return SAME
+    if a.decimal or b.decimal:
+        return DIFFERENT if _differ_beyond_rounding(a, b) else UNDECIDED
+    # math-verify takes trailing letters for units, and single ones in its own way.
+    if a.letters != b.letters or a.symbol:
+        return UNDECIDED
+    return DIFFERENT
+
+
+def _differ_beyond_rounding(a: Polynomial, b: Polynomial) -> bool:
+    """Whether two rational numbers are too far apart to be the same but for rounding.
+
+    math-verify rounds to six places, which makes all small numbers equal; so a hundredth of their
+    size is a difference too.
+    """
+    if set(a.terms) | set(b.terms) != {ONE}:
+        return False
+    x = a.terms.get(ONE, Fraction(0))
+    y = b.terms.get(ONE, Fraction(0))
+    return abs(x - y) > min(MAX_ROUNDING, max(abs(x), abs(y)) * MAX_RELATIVE_ROUNDING)
+
+
+def _compare_collections(a: ValueCollection, b: ValueCollection) -> Comparison:
     if a.brackets == b.brackets == "{}":
-        return _equal_sets(a, b)
+        return _compare_sets(a, b)
     if a.brackets != b.brackets:
-        # [1,2) is an interval and no other; (1,2), [1,2] and {1,2} may mean the same point, list or set.
-        return (
-            False
-            if {a.brackets, b.brackets} & {"[)", "(]"} and len(a.parts) == len(b.parts) == 2
-            else None
-        )
+        # [1,2) is an interval and no other; (1,2), [1,2] and {1,2} may mean the same point, list
+        # or set.
+        is_interval = bool({a.brackets, b.brackets} & HALF_OPEN)
+        are_pairs = len(a.parts) == len(b.parts) == 2
+        return DIFFERENT if is_interval and are_pairs else UNDECIDED
     if len(a.parts) != len(b.parts):
-        return False
-    parts = [_equal(x, y) for x, y in zip(a.parts, b.parts, strict=True)]
-    return False if False in parts else None if None in parts else True
+        return DIFFERENT
+    parts = [_compare_parsed(x, y) for x, y in zip(a.parts, b.parts, strict=True)]
+    if DIFFERENT in parts:
+        return DIFFERENT
+    return UNDECIDED if UNDECIDED in parts else SAME
 
 
-def _far(a: Polynomial, b: Polynomial) -> bool:
-    """Whether two rational numbers are too far apart to be the same but for rounding. math-verify rounds to six places, which
-    makes all small numbers equal: a hundredth of their size is a difference, too."""
-    one = (1, ())
-    if set(a.terms) | set(b.terms) != {one}:
-        return False
-    x, y = a.terms.get(one, Fraction(0)), b.terms.get(one, Fraction(0))
-    return abs(x - y) > min(Fraction(1, 10**5), max(abs(x), abs(y)) / 100)
+def _compare_sets(a: ValueCollection, b: ValueCollection) -> Comparison:
+    for part in [*a.parts, *b.parts]:
+        if isinstance(part, ValueCollection) or part.decimal or part.symbol:
+            return UNDECIDED
+    return _when(_members(a) == _members(b))
 
 
-def _equal_sets(a: ValueCollection, b: ValueCollection) -> bool | None:
-    parts = [*a.parts, *b.parts]
-    if any(isinstance(part, ValueCollection) or part.decimal or part.symbol for part in parts):
-        return None
-    first, second = (
-        {frozenset(p.terms.items()) for p in x.parts if isinstance(p, Polynomial)} for x in (a, b)
-    )
-    return first == second
-
-
-def read_value(text: str) -> Value:
-    """A plain number, a formula, formulas in brackets or a matrix; `None` for anything else, and for what has two readings."""
-    return _read_value(text) if len(text) <= _MAX_READ else None
-
-
-@lru_cache(maxsize=65536)
-def _read_value(text: str) -> Value:
-    if plain := parse_number(text):
-        return plain
-    text = _UNIT.sub("", text)
-    if mixed := _MIXED.fullmatch(text):
-        sign, whole, above, below = (
-            mixed[1],
-            int(mixed[2]),
-            int(mixed[3] or mixed[5]),
-            int(mixed[4] or mixed[6]),
-        )
-        value = whole + Fraction(above, below) if below else None
-        return Number(-value if sign == "-" else value, False, False) if value is not None else None
-    if (many := _MULTIPLE.fullmatch(text)) and (plain := parse_number(many[1])):
-        return replace(plain, value=plain.value * _MULTIPLES[many[2]])
-    try:
-        return (
-            parse_number(text)
-            or (_read_matrix(text) if text.startswith("\\begin") else _read_brackets(text))
-            or parse_polynomial(text)
-        )
-    except Unparsable:
-        return None
-
-
-def parse_number(text: str) -> Number | None:
-    """An integer, a decimal or a percentage, with or without a dollar sign."""
-    match = _NUMBER.fullmatch(text) if len(text) <= _MAX_CHARACTERS else None
-    if not match or not (match["whole"] or match["decimals"]):
-        return None
-    digits = (
-        re.sub("[, ]", "", match["whole"] or "0")
-        + (match["decimals"] or "")
-        + (match["exponent"] or "")
-    )
-    return Number(
-        Fraction(match["sign"] + digits),
-        bool(match["decimals"] or match["exponent"]),
-        bool(match["percent"]),
-    )
-
-
-def _read_brackets(text: str) -> ValueCollection | None:
-    match = _BRACKETS.fullmatch(text)
-    if not match or "," not in match[2]:
-        return None
-    if re.search(r"\d,\d{3}(?!\d)", match[2]):
-        raise Unparsable  # (1,200) can be a number
-    brackets = (match[1] + match[3]).replace("\\", "")
-    if ("{" in brackets) != ("}" in brackets):
-        raise Unparsable
-    parts = tuple(parse_polynomial(part.strip()) for part in match[2].split(","))
-    if r"\infty" in match[2].rpartition(",")[2]:
-        brackets = brackets.replace("]", ")")  # an infinite end is open, however it is written
-    return ValueCollection(brackets, parts)
-
-
-def _read_matrix(text: str) -> ValueCollection:
-    match = _MATRIX.fullmatch(text)
-    if not match:
-        raise Unparsable
-    rows = match[2].split("\\\\")
-    return ValueCollection(
-        "matrix",
-        tuple(
-            ValueCollection("row", tuple(parse_polynomial(part.strip()) for part in row.split("&")))
-            for row in rows
-        ),
-    )
+def _members(collection: ValueCollection) -> set[frozenset[object]]:
+    formulas = [part for part in collection.parts if isinstance(part, Polynomial)]
+    return {frozenset(formula.terms.items()) for formula in formulas}

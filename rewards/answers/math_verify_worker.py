@@ -1,4 +1,4 @@
-"""What does math-verify say? Only imported in worker processes: importing it takes a second, and its text may hang it."""
+"""Calls math-verify; only imported in worker processes, because an answer may make it hang."""
 
 import logging
 from functools import lru_cache
@@ -8,29 +8,34 @@ from math_verify import ExprExtractionConfig, LatexExtractionConfig, verify
 from math_verify import parse as math_parse
 from sympy import Eq, Expr, N, false
 
-logging.getLogger("math_verify").setLevel(
-    logging.ERROR
-)  # it warns that its own limits are off: the worker has others
+# It warns that its own limits are off; the worker has others.
+logging.getLogger("math_verify").setLevel(logging.ERROR)
+
+# math-verify rounds to six places: for golds below SMALL, relative differences count as well.
+SMALL = 1e-3
+MAX_RELATIVE_DIFFERENCE = 0.01
 
 
 def readable(gold: str) -> bool:
-    """Whether math-verify makes anything of the gold."""
-    return bool(_gold(gold))
+    """Whether math-verify can read the gold."""
+    return bool(_parse_gold(gold))
 
 
 def equal(gold: str, answer: str) -> bool:
-    """Whether math-verify calls `answer` equal to `gold`."""
+    """Whether math-verify takes `answer` for equal to `gold`."""
     answers = _parse(answer)
-    golds = _gold(gold)
-    if any(map(_contradicts_itself, answers)) or any(
-        _differ_in_size(a, b) for a in golds for b in answers
-    ):
+    golds = _parse_gold(gold)
+    if any(map(_contradicts_itself, answers)):
         return False
+    for parsed_gold in golds:
+        for parsed_answer in answers:
+            if _differ_in_size(parsed_gold, parsed_answer):
+                return False
     return bool(verify(golds, answers, timeout_seconds=None, allow_set_relation_comp=True))
 
 
 @lru_cache(maxsize=4096)
-def _gold(gold: str) -> list[Any]:
+def _parse_gold(gold: str) -> list[Any]:
     return _parse(gold)
 
 
@@ -42,16 +47,19 @@ def _parse(text: str) -> list[Any]:
 
 
 def _differ_in_size(gold: Any, answer: Any) -> bool:
-    """Whether two small numbers differ by a hundredth and more of their size: math-verify rounds to six places."""
-    numbers = [x for x in (gold, answer) if isinstance(x, Expr) and x.is_number and x.is_real]
-    if len(numbers) < 2 or gold.is_zero or not abs(N(gold)) < 1e-3:
+    """Whether a small gold and a number differ by more than a hundredth of the gold."""
+    for value in (gold, answer):
+        if not (isinstance(value, Expr) and value.is_number and value.is_real):
+            return False
+    if gold.is_zero or abs(N(gold)) >= SMALL:
         return False
-    return bool(abs(N(answer / gold, 30) - 1) > 0.01)
+    return bool(abs(N(answer / gold, 30) - 1) > MAX_RELATIVE_DIFFERENCE)
 
 
 def _contradicts_itself(expression: Any) -> bool:
-    """`160=161`, of which math-verify compares the last side alone."""
-    parts = getattr(expression, "_unsorted_args", (expression,))  # a chain of equations
-    return any(
-        isinstance(part, Eq) and not part.free_symbols and part.doit() == false for part in parts
-    )
+    """Whether it is an equation such as `160=161`, of which math-verify compares only one side."""
+    sides = getattr(expression, "_unsorted_args", (expression,))  # of a chain of equations
+    for side in sides:
+        if isinstance(side, Eq) and not side.free_symbols and side.doit() == false:
+            return True
+    return False

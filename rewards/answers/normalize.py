@@ -1,58 +1,86 @@
-"""What of an answer's spelling does not matter?"""
+r"""Normalises the spelling of an answer: delimiters, `\boxed{}`, spacing, symbols.
+
+Two answers with the same normalised text are the same answer.
+"""
 
 import re
 
+# Pairs around a whole answer that are not part of it.
 _DELIMITERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("`", "`"))
-_PLAIN = re.compile(r"-?\d[\d,]*(?:\.\d+)?", re.ASCII)
-_TEXT = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox)\{([^{}\\]*)\}")
-_NOTHING = re.compile(r"(?<!\\)\\(?:(?:left|right|displaystyle)(?![A-Za-z])|!)")
-_SPACE = re.compile(r"(?<!\\)\\[,; ]|~|\s+")
-_FRAC = re.compile(r"\\[dt]frac(?![A-Za-z])")
-_NEEDLESS_SPACE = re.compile(
-    r"\s+(?![A-Za-z0-9,])|(?<![A-Za-z0-9,])\s+"
-)  # that of `1 2`, `1 ,200` and `1, 200` stays
+
+# A plain number needs nothing else.  matches: 72  -1,200  3.5
+_PLAIN_NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?", re.ASCII)
+
+# A whole answer in a text command.  matches: \text{east}  \mathrm{B}
+_TEXT_COMMAND = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox)\{([^{}\\]*)\}")
+
 _SYMBOLS = str.maketrans(
-    {"\u2212": "-", "\u2013": "-", "\u2014": "-", "\u00d7": r"\times ", "\u00b7": r"\cdot ", "\u00f7": "/", "\u2044": "/",
-     "\u03c0": r"\pi ", "\u221e": r"\infty ", "\u00b0": r"^\circ ", "\u00b2": "^2", "\u00b3": "^3", "\u00bd": r"\frac{1}{2}"}
-)  # fmt: skip
-_BOX = re.compile(r"\\boxed\{([^{}]*)\}")
-# A dash or a star with a space is a bullet, not arithmetic.
-_MATH_BEFORE = re.compile(r"(?:[-*\d]|[+^/]\s*|\\(?:sqrt|frac)\{)\Z")
-_MATH_AFTER = re.compile(r"[-(\d]|\s*[+^/]|\\(?:frac|sqrt)|\*\d")
-_ROOT_SIGN = re.compile(r"\u221a\s*\{?(\d+)\}?")
-_PI = re.compile(r"(?<![A-Za-z\\])pi(?![A-Za-z])")
-_ROW_SPACE = re.compile(r"\\\\\[[^\]]*\]")
+    {
+        "\u2212": "-",  # minus sign
+        "\u2013": "-",  # en dash
+        "\u2014": "-",  # em dash
+        "\u00d7": r"\times ",
+        "\u00b7": r"\cdot ",
+        "\u00f7": "/",
+        "\u2044": "/",  # fraction slash
+        "\u03c0": r"\pi ",
+        "\u221e": r"\infty ",
+        "\u00b0": r"^\circ ",
+        "\u00b2": "^2",
+        "\u00b3": "^3",
+        "\u00bd": r"\frac{1}{2}",
+    }
+)
+
+# Applied in this order after the symbols: what is replaced, by what, and why or an example.
+_RULES = (
+    (re.compile(r"\\[dt]frac(?![A-Za-z])"), r"\\frac"),  # \dfrac12 is \frac12
+    (re.compile(r"\{,\}"), ","),  # 1{,}200
+    (re.compile(r"\\varnothing"), r"\\emptyset"),
+    (re.compile(r"\u221a\s*\{?(\d+)\}?"), r"\\sqrt{\1}"),  # √2
+    (re.compile(r"(?<![A-Za-z\\])pi(?![A-Za-z])"), r"\\pi"),  # 2pi, but not pint
+    (re.compile(r"\\\\\[[^\]]*\]"), r"\\\\"),  # the distance of matrix rows: \\[1ex]
+    (re.compile(r"(?<!\\)\\(?:(?:left|right|displaystyle)(?![A-Za-z])|!)"), ""),  # \left( 1 \right)
+    (re.compile(r"(?<!\\)\\[,; ]|~|\s+"), " "),  # every kind of space: 5\,000
+    # Spaces that separate nothing; those of `1 2`, `1 ,200` and `1, 200` stay.
+    (re.compile(r"\s+(?![A-Za-z0-9,])|(?<![A-Za-z0-9,])\s+"), ""),
+)
+
+_BOX = re.compile(r"\\boxed\{([^{}]*)\}")  # matches: \boxed{72}
+_BRACE = re.compile(r"\\boxed\s*\{|\\[{}]|[{}]")  # matches: \boxed{  \{  \}  {  }
+
+# A box with one of these beside it is part of a formula. A dash or a star with a space is a bullet.
+_MATH_BEFORE = re.compile(
+    r"(?:[-*\d]|[+^/]\s*|\\(?:sqrt|frac)\{)\Z"
+)  # matches: 2  -  + in `2 + \boxed`
+_MATH_AFTER = re.compile(r"[-(\d]|\s*[+^/]|\\(?:frac|sqrt)|\*\d")  # matches: ^2 in `\boxed{7}^2`
 
 
 def normalize(text: str) -> str:
-    """The answer without what does not change it: delimiters, `\boxed{}`, spacing, other spellings of the same symbol."""
+    r"""The answer without what does not change it.
+
+    Removes delimiters, `\boxed{}` and needless spacing, and writes a symbol in one way.
+    """
     text = unboxed(text).strip()
-    if _PLAIN.fullmatch(text):
+    if _PLAIN_NUMBER.fullmatch(text):
         return text
-    for left, right in _DELIMITERS:
-        inner = text[len(left) : -len(right)]
-        if (
-            text.startswith(left)
-            and text.endswith(right)
-            and inner
-            and left not in inner
-            and right not in inner
-        ):
-            text = inner.strip()
-    if whole := _TEXT.fullmatch(text):
+    text = _strip_delimiters(text)
+    whole = _TEXT_COMMAND.fullmatch(text)
+    if whole:
         text = whole[1].strip()
-    text = (
-        _FRAC.sub(r"\\frac", text.translate(_SYMBOLS))
-        .replace("{,}", ",")
-        .replace(r"\varnothing", r"\emptyset")
-    )
-    text = _ROW_SPACE.sub(r"\\\\", _PI.sub(r"\\pi", _ROOT_SIGN.sub(r"\\sqrt{\1}", text)))
-    return _NEEDLESS_SPACE.sub("", _SPACE.sub(" ", _NOTHING.sub("", text)))
+    text = text.translate(_SYMBOLS)
+    for pattern, replacement in _RULES:
+        text = pattern.sub(replacement, text)
+    return text
 
 
 def unboxed(text: str) -> str:
-    """The content of the only box. A box that is part of a formula, as in `-\boxed{7}`, becomes a bracket of it."""
-    if match := _BOX.fullmatch(text):
+    r"""The content of the only box; other texts as they are.
+
+    A box that is part of a formula, as in `-\boxed{7}`, becomes a bracket of it.
+    """
+    match = _BOX.fullmatch(text)
+    if match:
         return match[1]
     boxes = boxed(text)
     if len(boxes) != 1:
@@ -65,20 +93,31 @@ def unboxed(text: str) -> str:
 
 
 def boxed(text: str) -> list[str]:
-    """What stands inside each `\boxed{}` of the text that is closed and not inside another one."""
+    r"""The content of each `\boxed{}` that is closed and not inside another one."""
     found: list[str] = []
     if "\\boxed" not in text:
         return found
-    opened: list[
-        int
-    ] = []  # for each open brace, where the content of the box that it is in starts; 0: in none
-    for match in re.finditer(r"\\boxed\s*\{|\\[{}]|[{}]", text):
-        if match[0] == "}" and opened:
-            start = opened.pop()
-            if start and not any(opened[-1:]):
+    # For each open brace, where the content of the outermost box around it starts; 0 for none.
+    open_braces: list[int] = []
+    for match in _BRACE.finditer(text):
+        if match[0] == "}" and open_braces:
+            start = open_braces.pop()
+            is_nested = bool(open_braces) and open_braces[-1] > 0
+            if start and not is_nested:
                 found.append(text[start : match.start()])
         elif match[0] == "{":
-            opened.append(opened[-1] if opened else 0)
+            open_braces.append(open_braces[-1] if open_braces else 0)
         elif match[0].startswith("\\boxed"):
-            opened.append(match.end())
+            open_braces.append(match.end())
     return found
+
+
+def _strip_delimiters(text: str) -> str:
+    """The text without the pairs around all of it."""
+    for left, right in _DELIMITERS:
+        if not (text.startswith(left) and text.endswith(right)):
+            continue
+        inner = text[len(left) : -len(right)]
+        if inner and left not in inner and right not in inner:
+            text = inner.strip()
+    return text

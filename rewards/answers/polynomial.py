@@ -1,13 +1,13 @@
-"""Which formula is this text, exactly? Enough algebra to spare math-verify most LaTeX answers, at a hundredth of its cost.
+"""Reads formulas exactly: enough algebra to spare math-verify most LaTeX answers, at 1 % of its cost.
 
-A formula is a sum of terms `c * sqrt(r) * x^a * y^b ...` with rational c and square-free whole r. Written so, two formulas are
-equal if and only if their terms are: different roots and powers are linearly independent over the rationals. Whatever is not such
-a sum, or could be read in two ways, is not read at all.
+A formula is a sum of terms `c * sqrt(r) * x^a * y^b ...` with rational c and square-free integer r.
+In this form two formulas are equal if and only if their terms are: different roots and powers are
+linearly independent over the rationals. Anything else, and anything that could be read in two ways,
+is not read at all.
 """
 
 import math
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -16,16 +16,18 @@ Term = tuple[int, tuple[tuple[str, int], ...]]
 Sum = dict[Term, Fraction]
 ONE: Term = (1, ())
 
+# matches: 3.5  72  .5  \\frac  x  +  ^
 _TOKEN = re.compile(r"\s*(\d+\.\d+|\d+|\.\d+|\\[a-zA-Z]+|[a-zA-Z+\-*/^(){}])")
 _TIMES = ("*", r"\cdot", r"\times")
-_MAX_CHARACTERS, _MAX_DEPTH, _MAX_TERMS, _MAX_BITS, _MAX_POWER, _MAX_ROOT = (
-    200,
-    12,
-    64,
-    4000,
-    12,
-    10**8,
-)
+_TWO_WORDS = re.compile(r"[A-Za-z] +[A-Za-z]")  # matches: the space in `a b`
+
+# Limits on what is read: beyond them the text goes to a worker process.
+_MAX_CHARACTERS = 200
+_MAX_DEPTH = 12  # of brackets
+_MAX_TERMS = 64
+_MAX_BITS = 4000  # of a numerator or denominator
+_MAX_POWER = 12  # of a sum
+_MAX_ROOT = 10**8  # the number under a root
 
 
 class Unparsable(Exception):
@@ -34,7 +36,11 @@ class Unparsable(Exception):
 
 @dataclass(frozen=True)
 class Polynomial:
-    """The terms of a formula, and whether a number in it was written as a decimal (and so may be rounded)."""
+    """The terms of a formula.
+
+    Attributes:
+        decimal: whether a number in it was written as a decimal, and so may be rounded.
+    """
 
     terms: Sum
     decimal: bool
@@ -51,16 +57,16 @@ class Polynomial:
 
 
 def parse_polynomial(text: str) -> Polynomial:
-    """Reads a text. Raises `Unread`."""
-    if len(text) > _MAX_CHARACTERS or (
-        len(text) > 1 and text.isalpha()
-    ):  # a word is not a product of its letters
+    """Reads a formula; raises `Unparsable` if the text is none."""
+    is_word = len(text) > 1 and text.isalpha()  # not a product of its letters
+    if len(text) > _MAX_CHARACTERS or is_word:
         raise Unparsable
     tokens = _TOKEN.findall(text)
-    if _TOKEN.sub("", text) or re.search(r"[A-Za-z] +[A-Za-z]", text):
+    if _TOKEN.sub("", text) or _TWO_WORDS.search(text):
         raise Unparsable
+    # Infinity stands alone: it is not a number to calculate with.
     if r"\infty" in tokens and tokens not in ([r"\infty"], ["+", r"\infty"], ["-", r"\infty"]):
-        raise Unparsable  # infinity is no number to calculate with
+        raise Unparsable
     reader = _Reader(tokens)
     terms = reader.sum()
     if reader.next is not None:
@@ -69,52 +75,70 @@ def parse_polynomial(text: str) -> Polynomial:
 
 
 class _Reader:
-    """A reader of one formula by recursive descent."""
+    """Reads one formula by recursive descent: a sum of products of powers of atoms."""
 
     def __init__(self, tokens: list[str]) -> None:
-        self.tokens, self.at, self.depth = tokens, 0, 0
+        self.tokens = tokens
+        self.at = 0
+        self.depth = 0
 
     @property
     def next(self) -> str | None:
+        """The next token; `None` at the end."""
         return self.tokens[self.at] if self.at < len(self.tokens) else None
 
     def take(self, *allowed: str) -> str | None:
+        """Consumes the next token if it is one of `allowed`, and returns it."""
         if self.next is None or self.next not in allowed:
             return None
         self.at += 1
         return self.tokens[self.at - 1]
 
     def sum(self) -> Sum:
+        """`-a + b - c`"""
         self.depth += 1
         if self.depth > _MAX_DEPTH:
             raise Unparsable
         sign = self.take("+", "-")
-        total = self.product()
-        total = _scaled(total, -1) if sign == "-" else total
+        total = self._signed_product(sign)
         while sign := self.take("+", "-"):
-            total = _added(total, _scaled(self.product(), -1 if sign == "-" else 1))
+            total = _added(total, self._signed_product(sign))
         self.depth -= 1
         return total
 
+    def _signed_product(self, sign: str | None) -> Sum:
+        product = self.product()
+        return _scaled(product, -1) if sign == "-" else product
+
     def product(self) -> Sum:
-        total, divided = self.power(), False
-        while True:
+        """`a * b / c`, or `ab` without a sign."""
+        total = self.power()
+        is_divided = False
+        while self.next is not None and self.next not in ("+", "-", ")", "}"):
             if self.take(*_TIMES):
                 total = _multiplied(total, self.power())
             elif self.take("/"):
-                total, divided = _multiplied(total, _inverse(self.power())), True
-            elif self.next is None or self.next in ("+", "-", ")", "}"):
-                return total
+                total = _multiplied(total, _inverse(self.power()))
+                is_divided = True
+            elif is_divided or self._has_two_readings():
+                raise Unparsable  # also 1/2x
             else:
-                before = self.tokens[self.at - 1]
-                # 1/2x, x2 or 2 3, f(x), and the mixed number 1\frac{1}{2} can be read in two ways.
-                mixed = (before[-1].isdigit() or before == "}") and self.next in (r"\frac", "{")
-                two_ways = mixed or (before.isalpha() and self.next == "(")
-                if divided or two_ways or self.next[-1].isdigit():
-                    raise Unparsable
                 total = _multiplied(total, self.power())
+        return total
+
+    def _has_two_readings(self) -> bool:
+        """Whether two factors without a sign between them could mean something else."""
+        before = self.tokens[self.at - 1]
+        after = self.next or ""
+        if after[-1].isdigit():  # x2, or 2 3
+            return True
+        if before.isalpha() and after == "(":  # f(x)
+            return True
+        ends_number = before[-1].isdigit() or before == "}"
+        return ends_number and after in (r"\frac", "{")  # the mixed number 1\frac{1}{2}
 
     def power(self) -> Sum:
+        """`a^2`, `a^{-12}`"""
         base = self.atom()
         if not self.take("^"):
             return base
@@ -122,11 +146,11 @@ class _Reader:
         negative = braces and self.take("-")
         exponent = self.next or ""
         self.at += 1
-        if (
-            not exponent.isdigit()
-            or (len(exponent) > 1 and not braces)
-            or (braces and not self.take("}"))
-        ):
+        if not exponent.isdigit():
+            raise Unparsable
+        if len(exponent) > 1 and not braces:  # x^12 is x^1 2 in LaTeX
+            raise Unparsable
+        if braces and not self.take("}"):
             raise Unparsable
         if self.next == "^":
             raise Unparsable
@@ -134,15 +158,15 @@ class _Reader:
         return _inverse(total) if negative else total
 
     def atom(self) -> Sum:
+        """A number, a variable, a bracket, a fraction or a root."""
         token = self.next
         if token is None:
             raise Unparsable
         self.at += 1
         if token[-1].isdigit():
             return {ONE: Fraction(token)} if Fraction(token) else {}
-        if token in (r"\pi", r"\infty") or (
-            token.isalpha() and token not in "ei"
-        ):  # e and i are numbers, of another kind
+        is_variable = token.isalpha() and token not in "ei"  # e and i are numbers of another kind
+        if is_variable or token in (r"\pi", r"\infty"):
             return {(1, ((token, 1),)): Fraction(1)}
         if token in ("(", "{"):
             inner = self.sum()
@@ -156,6 +180,7 @@ class _Reader:
         raise Unparsable
 
     def argument(self) -> Sum:
+        """What follows \\frac or \\sqrt: in braces, or one digit."""
         token = self.next or ""
         if token.isdigit():  # \frac12 takes one digit after the other
             self.tokens[self.at : self.at + 1] = list(token)
@@ -183,19 +208,14 @@ def _multiplied(a: Sum, b: Sum) -> Sum:
             powers = dict(powers_a)
             for name, power in powers_b:
                 powers[name] = powers.get(name, 0) + power
-            term = (
-                root_a * root_b // common**2,
-                tuple(sorted((name, power) for name, power in powers.items() if power)),
-            )
+            left = sorted((name, power) for name, power in powers.items() if power)
+            term = (root_a * root_b // common**2, tuple(left))
             total[term] = total.get(term, Fraction(0)) + c * d * common
     return _checked({term: coefficient for term, coefficient in total.items() if coefficient})
 
 
 def _power(a: Sum, n: int) -> Sum:
-    if (
-        set(a) == {ONE}
-        and n * max(a[ONE].numerator.bit_length(), a[ONE].denominator.bit_length()) <= _MAX_BITS
-    ):
+    if set(a) == {ONE} and n * _bits(a[ONE]) <= _MAX_BITS:
         return {ONE: a[ONE] ** n}
     if n > _MAX_POWER:
         raise Unparsable
@@ -208,6 +228,7 @@ def _power(a: Sum, n: int) -> Sum:
 def _inverse(a: Sum) -> Sum:
     if len(a) != 1:
         raise Unparsable  # 1/0, or 1/(1+x)
+    # 1/sqrt(r) is sqrt(r)/r.
     ((root, powers), coefficient) = next(iter(a.items()))
     return {(root, tuple((name, -power) for name, power in powers)): 1 / (coefficient * root)}
 
@@ -219,7 +240,10 @@ def _root(a: Sum) -> Sum:
     inside = value.numerator * value.denominator  # sqrt(p/q) is sqrt(p*q)/q
     if len(a) != 1 or not 0 < inside < _MAX_ROOT:
         raise Unparsable
-    outside, factor = 1, 2
+
+    # Take square factors out of the root.
+    outside = 1
+    factor = 2
     while factor * factor <= inside:
         while inside % (factor * factor) == 0:
             inside //= factor * factor
@@ -229,9 +253,11 @@ def _root(a: Sum) -> Sum:
 
 
 def _checked(a: Sum) -> Sum:
-    bits: Callable[[int], int] = int.bit_length
-    if len(a) > _MAX_TERMS or any(
-        max(bits(c.numerator), bits(c.denominator)) > _MAX_BITS for c in a.values()
-    ):
+    """`a`, if it is within the limits."""
+    if len(a) > _MAX_TERMS or any(_bits(value) > _MAX_BITS for value in a.values()):
         raise Unparsable
     return a
+
+
+def _bits(value: Fraction) -> int:
+    return max(value.numerator.bit_length(), value.denominator.bit_length())

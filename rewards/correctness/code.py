@@ -1,4 +1,4 @@
-"""Does the program do what the tests ask?"""
+"""Runs the program in an answer against the unit tests of its row."""
 
 import json
 import logging
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from typing import ClassVar
+from typing import ClassVar, Literal, NamedTuple
 
 from rewards.audit_cases import AuditExample
 from rewards.completion import parse_completion
@@ -15,42 +15,51 @@ from rewards.correctness.unit_tests import COMPARE, SHOW, Assertion, InputOutput
 from rewards.interface import BatchReward, Row, ScoredBatch
 from rewards.isolation.namespaces import Limits
 from rewards.isolation.pool import cores
-from rewards.isolation.sandbox import (
-    Protections,
-    Run,
-    SandboxError,
-    require_protections,
-    run_program,
-)
+from rewards.isolation.sandbox import Protections, require_protections, run_program
+from rewards.isolation.sandbox_process import Run, SandboxError, Status
 
 logger = logging.getLogger(__name__)
 
+# matches: ```python, the lines below it, and the ``` that closes it
 _FENCE = re.compile(r"^```([^\n`]*)\n(.*?)^```[ \t]*$", re.DOTALL | re.MULTILINE)
+
+
+class Scored(NamedTuple):
+    """The score of one completion, and the status of its last run: `failed` if the sandbox did."""
+
+    score: float | None
+    status: Status | Literal["failed"] | None = None
 
 
 @dataclass(frozen=True)
 class Code(BatchReward):
-    """1.0 if the program passes every test of the row, each in a run of its own; with `partial_credit`, the share that it passes.
+    """1.0 if the program passes every test of the row, each in a run of its own.
 
-    The program is the last ```python, ```py or plain fence of the answer block, or the whole block where there is no fence. It has
-    Python's standard library. The row's tests, also as JSON text, are a list of `{"input": "1 2\\n", "output": "3\\n"}` and of
-    assertions (MBPP), or `{"inputs": [...], "outputs": [...]}` (APPS, TACO). `None` without tests that can be read, and where the
-    sandbox fails. After a time-out no further test is run: those count as not passed.
+    With `partial_credit`, the fraction of tests that it passes. The program is the last ```python,
+    ```py or plain fence of the answer block, or the whole block if there is no fence. It can use
+    Python's standard library. The row's tests, also as JSON text, are a list of
+    `{"input": "1 2\\n", "output": "3\\n"}` and of assertions (MBPP), or
+    `{"inputs": [...], "outputs": [...]}` (APPS, TACO). `None` if the tests cannot be read or the
+    sandbox fails. After a timeout no further test is run; the remaining ones count as failed.
 
-    Outputs are compared as a whole, but for white space at the end of a line or of the text. What is expected is never where the
-    program runs: it hands out the values in an assertion as plain data, and another sandbox compares them. So no early exit, no
-    printed success and no object that is equal to everything passes. What remains: in an assertion that calls more than `abs`,
-    `round` or `math.isclose` around the program's function (`assert all(f(n) == n for n in (1, 2))`), the program computes the
-    whole call and can claim any outcome. Values that are no plain data (an object, a generator) do not pass.
+    Outputs are compared as a whole, except for white space at the end of a line or of the text. The
+    expected values are never where the program runs: it returns the values in an assertion as plain
+    data, and another sandbox compares them. So no early exit, no printed success and no object that
+    is equal to everything passes. What remains: in an assertion that calls more than `abs`, `round`
+    or `math.isclose` around the program's function (`assert all(f(n) == n for n in (1, 2))`), the
+    program computes the whole call and can claim any outcome. Values that are not plain data (an
+    object, a generator) do not pass.
 
     Parameters:
         tests_column: the column with the tests.
-        partial_credit: pays the share of tests passed. Easily farmed where most outputs are the same word.
-        timeout_seconds: wall time of each test.
+        partial_credit: pays the fraction of tests passed. Easily exploited where most outputs are
+            the same word.
+        timeout_seconds: wall-clock time of each test.
         memory_mb: memory of each process of the program.
         output_kb: standard output and error of each test.
-        processes: how many processes and threads the program may have at once.
-        unprotected: runs programs even where the sandbox cannot protect the machine, see `rewards.isolation.sandbox`.
+        processes: the processes and threads that the program may have at once.
+        unprotected: runs programs even where the sandbox cannot protect the machine, see
+            `rewards.isolation.sandbox`.
     """
 
     tests_column: str = "tests"
@@ -73,54 +82,64 @@ class Code(BatchReward):
     )
 
     def __post_init__(self) -> None:
-        if isinstance(self.timeout_seconds, bool) or not isinstance(
-            self.timeout_seconds, int | float
-        ):
-            raise ValueError(f"timeout_seconds is {self.timeout_seconds!r}; write a number")
-        if not 0 < self.timeout_seconds <= 3600:
-            raise ValueError(
-                f"timeout_seconds is {self.timeout_seconds!r}; it must be above 0 and at most 3600"
-            )
-        for key, least in {"memory_mb": 64, "output_kb": 1, "processes": 1}.items():
-            if type(getattr(self, key)) is not int or getattr(self, key) < least:
+        # The types are checked too: YAML may hold anything, and `true` is an integer to Python.
+        timeout = self.timeout_seconds
+        if isinstance(timeout, bool) or not isinstance(timeout, int | float):
+            raise ValueError(f"timeout_seconds is {timeout!r}; write a number")
+        if not 0 < timeout <= 3600:
+            raise ValueError(f"timeout_seconds is {timeout!r}; it must be above 0 and at most 3600")
+        for key, minimum in {"memory_mb": 64, "output_kb": 1, "processes": 1}.items():
+            value = getattr(self, key)
+            if type(value) is not int or value < minimum:
                 raise ValueError(
-                    f"{key} is {getattr(self, key)!r}; it must be a whole number, at least {least}"
+                    f"{key} is {value!r}; it must be a whole number, at least {minimum}"
                 )
         for key in ("partial_credit", "unprotected"):
-            if type(getattr(self, key)) is not bool:
-                raise ValueError(f"{key} is {getattr(self, key)!r}; it must be true or false")
+            value = getattr(self, key)
+            if type(value) is not bool:
+                raise ValueError(f"{key} is {value!r}; it must be true or false")
 
     def check(self) -> None:
-        """Says which protections this machine gives. Raises `SandboxError` where one is missing and `unprotected` is false."""
-        _announce(require_protections(self.unprotected))
+        """Logs the protections of this machine.
+
+        Raises `SandboxError` if one is missing and `unprotected` is false.
+        """
+        _log_once(require_protections(self.unprotected))
 
     def score_batch(self, completions: Sequence[str], rows: Sequence[Row]) -> ScoredBatch:
+        # Threads are enough: they only wait for the processes of the sandbox.
         self.check()
         with ThreadPoolExecutor(cores()) as pool:
-            verdicts = list(pool.map(self._judge, completions, rows))
+            scored = list(pool.map(self._score_completion, completions, rows))
         return ScoredBatch(
-            [None if verdict == "failed" else score for score, verdict in verdicts],
-            timed_out=sum(verdict in ("timeout", "memory") for _, verdict in verdicts),
-            failed=sum(verdict == "failed" for _, verdict in verdicts),
+            [each.score for each in scored],
+            timed_out=sum(each.status in ("timeout", "memory") for each in scored),
+            failed=sum(each.status == "failed" for each in scored),
         )
 
-    def _judge(self, completion: str, row: Row) -> tuple[float | None, str]:
-        """The score, and the status of the last run or `failed`."""
+    def _score_completion(self, completion: str, row: Row) -> Scored:
+        # Without tests that can be read there is no score; without a program, the score is 0.
         try:
             tests = read_tests(row.get(self.tests_column))
         except (ValueError, TypeError, KeyError, SyntaxError, RecursionError, MemoryError):
-            return None, ""
-        trace = parse_completion(completion)
-        if trace is None:
-            return 0.0, ""
-        try:
-            return self._score(program_in(trace.answer), tests)
-        except SandboxError as error:
-            logger.warning("code: not judged: %s", error)
-            return None, "failed"
+            return Scored(None)
+        parsed = parse_completion(completion)
+        if parsed is None:
+            return Scored(0.0)
 
-    def _score(self, program: str, tests: list[InputOutput | Assertion]) -> tuple[float, str]:
-        passed, shown, status = 0, [], ""
+        # A sandbox that failed is not the program's fault.
+        try:
+            return self._score_program(extract_program(parsed.answer), tests)
+        except SandboxError as error:
+            logger.warning("code: not scored: %s", error)
+            return Scored(None, "failed")
+
+    def _score_program(self, program: str, tests: list[InputOutput | Assertion]) -> Scored:
+        passed = 0
+        pending: list[tuple[str, str]] = []  # conditions, and the values they are to hold for
+        status: Status | None = None
+
+        # Run the tests one by one. Outputs are compared here, values in an assertion later.
         for number, test in enumerate(tests):
             match test:
                 case InputOutput():
@@ -129,13 +148,23 @@ class Code(BatchReward):
                 case Assertion():
                     result = self._run(f"{program}\n{SHOW}\nprint('\\n' + _show({test.values}))")
                     if result.status == "ok":
-                        shown.append((test.test, result.stdout.rstrip("\n").rpartition("\n")[2]))
+                        shown = result.stdout.rstrip("\n").rpartition("\n")[2]
+                        pending.append((test.test, shown))
             status = result.status
-            if status == "timeout" or (passed + len(shown) <= number and not self.partial_credit):
+
+            # A program that hangs gets no further time; one test failed may be enough to decide.
+            failed = passed + len(pending) <= number
+            if status == "timeout" or (failed and not self.partial_credit):
                 break
-        if shown and (self.partial_credit or passed + len(shown) == len(tests)):
-            passed += self._run(COMPARE, json.dumps(shown)).stdout.split().count("1")
-        return passed / len(tests) if self.partial_credit else float(passed == len(tests)), status
+
+        # All assertions are checked at once, in a sandbox that the program has never seen.
+        if pending and (self.partial_credit or passed + len(pending) == len(tests)):
+            comparison = self._run(COMPARE, json.dumps(pending))
+            passed += comparison.stdout.split().count("1")
+
+        if self.partial_credit:
+            return Scored(passed / len(tests), status)
+        return Scored(float(passed == len(tests)), status)
 
     def _run(self, program: str, stdin: str = "") -> Run:
         limits = Limits(self.timeout_seconds, self.memory_mb, self.output_kb, self.processes)
@@ -143,19 +172,22 @@ class Code(BatchReward):
 
 
 @cache
-def _announce(found: Protections) -> None:
-    logger.log(logging.WARNING if found.launcher == "none" else logging.INFO, "%s", found)
+def _log_once(found: Protections) -> None:
+    level = logging.WARNING if found.launcher == "none" else logging.INFO
+    logger.log(level, "%s", found)
 
 
 def _lines(text: str) -> list[str]:
     return [line.rstrip() for line in text.rstrip().split("\n")]
 
 
-def program_in(answer: str) -> str:
-    """The last fence that is Python or says nothing, or the whole answer. Of several, the last is the one a model settled on."""
-    programs = [
-        text
-        for kind, text in _FENCE.findall(answer)
-        if kind.strip().lower() in ("", "python", "py", "python3")
-    ]
-    return programs[-1] if programs else answer
+def extract_program(answer: str) -> str:
+    """The last fence of Python or of no language, or the whole answer if there is none.
+
+    Of several, the last is the one that the model settled on.
+    """
+    program = answer
+    for language, text in _FENCE.findall(answer):
+        if language.strip().lower() in ("", "python", "py", "python3"):
+            program = text
+    return program

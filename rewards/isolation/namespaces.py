@@ -11,9 +11,15 @@ import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 PREFIX = os.path.realpath(sys.base_prefix)
 PYTHON = f"{PREFIX}/bin/python{sys.version_info.major}.{sys.version_info.minor}"
+
+# Who sets the sandbox up: the root user, an ordinary user in a user namespace, or nobody: then only
+# the limits hold.
+Launcher = Literal["root", "user", "none"]
+
 # User ids that systemd's table (systemd.io/UIDS-GIDS) lists as unused.
 _FIRST_UID = 0x70000000
 _UIDS = 0x10000000
@@ -21,27 +27,29 @@ _NOBODY = 65534
 
 # Becomes process 1. Everything is built on a tmpfs over /dev/shm, which every Linux has and where
 # no Python is installed.
-SETUP = """
+SETUP = r"""
 set -e
 uid=$1; status=$2; files_mb=$3; seconds=$4; folders=$5; binds=$6; links=$7; shift 7
-read -r pid _ < /proc/self/stat                 # the id by which the training process knows this one
+read -r pid _ < /proc/self/stat  # the id by which the training process knows this one
 echo "$pid" > "/proc/self/fd/$status"
 (echo 0 > /proc/sys/kernel/shmall) 2>/dev/null || true
 mount -t tmpfs -o mode=755,size=4m view /dev/shm
 cd /dev/shm
 mkdir -p tmp dev etc $folders
 touch dev/null
-ln -s /tmp dev/shm                              # multiprocessing keeps its semaphores there
+ln -s /tmp dev/shm  # multiprocessing keeps its semaphores there
 for link in $links; do ln -s "${link#*=}" "./${link%%=*}"; done
 cp /etc/ld.so.cache etc/ 2>/dev/null || true
 for bind in $binds; do mount --rbind "$bind" "./$bind"; done
-while read -r _ _ _ _ target _; do              # each mount by itself: read-only does not reach the mounts below
+while read -r _ _ _ _ target _; do  # each mount by itself: read-only does not reach those below
   case $target in /dev/shm|/dev/shm/*) mount -o remount,bind,ro,nosuid,nodev "$target" ;; esac
 done < /proc/self/mountinfo
 mount --bind /dev/null dev/null
-mount -t tmpfs -o "mode=700,uid=$uid,gid=$uid,size=${files_mb}m,nr_inodes=1024,nosuid,nodev" tmp tmp
+mount -t tmpfs \
+  -o "mode=700,uid=$uid,gid=$uid,size=${files_mb}m,nr_inodes=1024,nosuid,nodev" tmp tmp
 # When memory runs out, the kernel ends the program first, neither the trainer nor process 1.
-exec timeout -s KILL "$seconds" sh -c 'echo 1000 > /proc/self/oom_score_adj; exec setpriv --no-new-privs "$@"' sh "$@"
+exec timeout -s KILL "$seconds" \
+  sh -c 'echo 1000 > /proc/self/oom_score_adj; exec setpriv --no-new-privs "$@"' sh "$@"
 """
 
 # Starts the program. Its arguments are the limits; the program is the first part of its standard
@@ -80,29 +88,41 @@ class Limits:
     processes: int = 4
     files_mb: int = 16
 
+    @property
+    def cpu_seconds(self) -> int:
+        """Computing time, in whole seconds and above the wall-clock time: the last resort."""
+        return math.ceil(self.timeout_seconds) + 1
 
-def command(launcher: str, folder: str, size: int, status: int, limits: Limits) -> list[str]:
-    """The command that runs the program it reads from standard input.
+
+def build_command(
+    launcher: Launcher, folder: str, size: int, status: int, limits: Limits
+) -> list[str]:
+    """The command that runs a program, which it reads from standard input.
 
     Args:
-        launcher: who sets the sandbox up: `root`, `user` (in a user namespace), or `none`, which
-            leaves only the limits.
+        launcher: who sets the sandbox up.
         folder: the program's current folder.
         size: bytes of the program.
         status: the descriptor on which the start is reported.
+        limits: what the program may use.
     """
-    seconds = math.ceil(limits.timeout_seconds) + 1  # of computing
-    python = _python(launcher, folder, size, status, limits, seconds)
+    python = _python_command(launcher, folder, size, status, limits)
     if launcher == "none":
         return python
 
-    # A new user for each run, so that no other process counts against its limit of processes.
-    uid = _FIRST_UID + secrets.randbelow(_UIDS) if launcher == "root" else 0
+    # New namespaces, which end with the thread of the training process that started them.
     words = ["setpriv", "--pdeathsig", "KILL", "unshare"]
     if launcher == "user":
         words += ["--user", "--map-root-user"]
     words += ["--mount", "--pid", "--net", "--ipc", "--uts", "--fork", "--kill-child"]
-    arguments = (uid, status, limits.files_mb, seconds + 4, *_view())
+
+    # The shell that builds the file system in them. As root, each run gets a new user, so that no
+    # other process counts against its limit of processes.
+    uid = 0
+    if launcher == "root":
+        uid = _FIRST_UID + secrets.randbelow(_UIDS)
+    # Process 1 gives up last, after the limit on computing time.
+    arguments = (uid, status, limits.files_mb, limits.cpu_seconds + 4, *_visible_folders())
     words += ["sh", "-c", SETUP, "setup", *map(str, arguments)]
 
     # The new root directory, and no rights of root in it.
@@ -114,14 +134,15 @@ def command(launcher: str, folder: str, size: int, status: int, limits: Limits) 
     return [*words, *python]
 
 
-def _python(
-    launcher: str, folder: str, size: int, status: int, limits: Limits, seconds: int
+def _python_command(
+    launcher: Launcher, folder: str, size: int, status: int, limits: Limits
 ) -> list[str]:
     """The innermost command: Python, which sets the limits and then runs the program."""
+    # Limits of the kernel, hard and soft: inside the sandbox, the program cannot raise them.
     bounds = {
         "AS": limits.memory_mb << 20,
         "FSIZE": limits.files_mb << 20,
-        "CPU": seconds,
+        "CPU": limits.cpu_seconds,
         "NOFILE": 32,
         "CORE": 0,
     }
@@ -133,11 +154,13 @@ def _python(
 
 
 @cache
-def _view() -> tuple[str, str, str]:
+def _visible_folders() -> tuple[str, str, str]:
     """What is visible inside: folders to make, folders to mount, and links, as words for SETUP."""
+    # Python and the libraries it loads. Where /lib is a link to /usr/lib, it is a link inside too.
     paths = [Path(path) for path in ("/lib", "/lib64", "/usr/lib", "/usr/lib64", PREFIX)]
     links = [path for path in paths if path.is_symlink()]
     folders = [path for path in paths if path.is_dir() and not path.is_symlink()]
+    # A folder in another one of the list is visible already.
     outermost = [path for path in folders if not set(path.parents) & set(folders)]
     return (
         " ".join(f".{path}" for path in outermost),

@@ -80,12 +80,15 @@ class Pool:
         """
         if not tasks:
             return []
+        # A server that someone killed is replaced, once. If it dies again, the run stops.
         request = [function, list(tasks)]
         with self._lock:
             try:
                 replies = self._request(request)
-            except PoolError:  # once: someone may have killed the server
+            except PoolError:
                 replies = self._request(request)
+
+        # An exception in a worker is a bug of the function, never a score.
         for task, reply in zip(tasks, replies, strict=True):
             if "error" in reply:
                 raise PoolError(f"{function} raised {reply['error']} for {str(task)[:300]}")
@@ -110,6 +113,11 @@ class Pool:
             self._connection = None
             self._server = None
             return status
+
+    @property
+    def server_pid(self) -> int | None:
+        """The process id of the server, if it runs."""
+        return self._server.pid if self._server else None
 
     def disown(self) -> None:
         """Lets go of a server that belongs to the parent of this forked process.
@@ -137,9 +145,13 @@ class Pool:
 
     def _start(self) -> Connection:
         """Starts the server and returns this side of its pipe."""
+        # The server imports this repository wherever the training process was started.
         python_path = [str(Path(__file__).parents[2])]
         if os.environ.get("PYTHONPATH"):
             python_path.append(os.environ["PYTHONPATH"])
+
+        # Apart from standard output and error, it inherits only its end of the pipe. This process
+        # closes its copy of that end, so that the pipe breaks when the server dies.
         self._connection, server_side = Pipe()
         with server_side:
             arguments = (

@@ -17,10 +17,26 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from typing import Any
+from typing import Any, TypedDict
 
 MAX_DESCRIPTORS = 1024
-LIMIT: dict[str, Any] = {"limit": True}  # the reply for a task that ran into a limit
+
+
+class Reply(TypedDict, total=False):
+    """The outcome of a task, as the JSON that is sent: exactly one of these keys.
+
+    Keys:
+        value: what the function returned.
+        limit: true if the task ran into a limit.
+        error: the exception that the function raised.
+    """
+
+    value: Any
+    limit: bool
+    error: str
+
+
+OVER_LIMIT = Reply(limit=True)
 
 
 @dataclass(eq=False)
@@ -52,13 +68,14 @@ class Server:
         try:
             while True:
                 function, tasks = json.loads(self.connection.recv_bytes())
+                # Imported once; the first batch of a function costs its import.
                 if function not in loaded:
                     loaded.add(function)
                     self._preload(function)
                 replies = Batch(self, function, tasks).run()
                 self.connection.send_bytes(json.dumps(replies).encode())
         except (EOFError, OSError):
-            pass
+            pass  # the training process has ended
         finally:
             for worker in [*self.idle, *self.busy.values()]:
                 self.end(worker)
@@ -80,6 +97,7 @@ class Server:
         worker.connection.close()
 
     def _start(self) -> Worker:
+        """Forks a worker and waits until it is ready."""
         ours, theirs = multiprocessing.Pipe()
         context = multiprocessing.get_context("fork")  # this process has one thread and no CUDA
         arguments = (theirs, self.timeout_seconds, self.memory_mb)
@@ -98,16 +116,18 @@ class Batch:
         self.server = server
         self.function = function
         self.tasks = tasks
-        self.replies: list[dict[str, Any]] = [{} for _ in tasks]
+        self.replies: list[Reply] = [{} for _ in tasks]
         self.pending = deque(range(len(tasks)))
         self.retried: set[int] = set()
 
-    def run(self) -> list[dict[str, Any]]:
+    def run(self) -> list[Reply]:
         """The replies of all tasks, in order. Raises `EOFError` if nobody waits for them."""
         busy = self.server.busy
         while self.pending or busy:
+            # Keep every worker busy.
             while self.pending and len(busy) < self.server.count:
                 self._hand_out()
+            # Sleep until a worker replies, the pipe closes, or the first deadline passes.
             next_deadline = min(worker.deadline for worker in busy.values())
             timeout = max(0.0, next_deadline - time.monotonic())
             self._take_in(wait([self.server.connection, *busy], timeout))
@@ -130,6 +150,7 @@ class Batch:
     def _take_in(self, ready: Iterable[Any]) -> None:
         """Takes the replies of the workers that have one."""
         for connection in ready:
+            # The training process sends nothing during a batch, so its end of the pipe closed.
             if connection is self.server.connection:
                 raise EOFError
             worker = self.server.busy.pop(connection)
@@ -143,7 +164,7 @@ class Batch:
         """Runs the task of a worker that was killed from outside again, but only once."""
         self.server.end(worker)
         if worker.task in self.retried:
-            self.replies[worker.task] = LIMIT
+            self.replies[worker.task] = OVER_LIMIT
         else:
             self.retried.add(worker.task)
             self.pending.append(worker.task)
@@ -155,7 +176,7 @@ class Batch:
         for worker in overdue:
             del self.server.busy[worker.connection]
             self.server.end(worker)
-            self.replies[worker.task] = LIMIT
+            self.replies[worker.task] = OVER_LIMIT
 
 
 def work(connection: Connection, timeout_seconds: float, memory_mb: int) -> None:
@@ -165,6 +186,8 @@ def work(connection: Connection, timeout_seconds: float, memory_mb: int) -> None
     os.closerange(connection.fileno() + 1, MAX_DESCRIPTORS)
     resource.setrlimit(resource.RLIMIT_AS, (memory_mb << 20, memory_mb << 20))
     connection.send_bytes(b"ready")
+
+    # One task after the other, until the server closes the pipe.
     while True:
         try:
             function, arguments = json.loads(connection.recv_bytes())
@@ -173,10 +196,12 @@ def work(connection: Connection, timeout_seconds: float, memory_mb: int) -> None
         # The signal's default action ends the process even in the middle of one long
         # multiplication, and needs no other process to be alive.
         signal.setitimer(signal.ITIMER_REAL, timeout_seconds + 1)
+
+        # Every ending of the function becomes a reply. A value that is not JSON is an error too.
         try:
             reply = json.dumps({"value": load(function)(*arguments)})
         except (MemoryError, RecursionError):
-            reply = json.dumps(LIMIT)
+            reply = json.dumps(OVER_LIMIT)
         except BaseException as error:
             # Not hidden: the pool raises it, and the run stops.
             reply = json.dumps({"error": repr(error)})

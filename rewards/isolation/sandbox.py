@@ -1,6 +1,7 @@
 """Runs an untrusted Python program in a local sandbox, without any account.
 
-The sandbox is made of Linux namespaces by util-linux's `unshare`, for root and for an ordinary user:
+The sandbox consists of Linux namespaces made by util-linux's `unshare`, for root and for an
+ordinary user alike:
 
     training process ─ unshare ─ process 1 of the sandbox (sh, then timeout) ─ the program
 
@@ -16,24 +17,14 @@ keyring of the login session.
 """
 
 import os
-import selectors
-import signal
 import socket
-import subprocess
 import sys
 import tempfile
-import time
-from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import cache
-from typing import IO
 
-from rewards.isolation.namespaces import PREFIX, Limits, command
-
-_SETUP_SECONDS = 30.0  # until the program starts, on a loaded machine; usually 0.05
-_STDERR_BYTES = 2000
-_STARTED = b"started\n"
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+from rewards.isolation.namespaces import PREFIX, Launcher, Limits
+from rewards.isolation.sandbox_process import Run, SandboxError, run_process
 
 # Tries what must not work, and prints which protections hold.
 _PROBE = """
@@ -60,7 +51,8 @@ held = {
 }
 print(*(name for name, holds in held.items() if holds), sep="\\n")
 """
-_PROBED: tuple[str, ...] = (
+# The protections that the probe reports, in the order of messages.
+_PROTECTIONS: tuple[str, ...] = (
     "own user",
     "no network",
     "own process ids",
@@ -69,26 +61,6 @@ _PROBED: tuple[str, ...] = (
     "memory limit",
     "process limit",
 )
-
-
-class SandboxError(RuntimeError):
-    """The sandbox itself failed, or is not allowed to start; it is not the program's fault."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """The result of running a program.
-
-    Attributes:
-        status: `ok`, `error` (an exit code other than 0, or a signal), `timeout`, `memory` (Python
-            raised a MemoryError) or `output` (too much of it).
-        stdout: at most `Limits.output_kb`.
-        stderr: its last 2000 bytes.
-    """
-
-    status: str
-    stdout: str
-    stderr: str
 
 
 @dataclass(frozen=True)
@@ -101,7 +73,7 @@ class Protections:
         reason: the message of the last attempt.
     """
 
-    launcher: str
+    launcher: Launcher
     missing: tuple[str, ...] = ()
     reason: str = ""
 
@@ -120,39 +92,40 @@ class Protections:
 
 @cache
 def protections() -> Protections:
-    """Tries all protections, once, with a program that attacks the sandbox; takes 0.2 s."""
+    """The protections that hold on this machine, probed once; takes 0.2 s."""
+    return probe_protections()
+
+
+def probe_protections() -> Protections:
+    """Tries all protections with a program that attacks the sandbox."""
     if not sys.platform.startswith("linux"):
-        return Protections("none", _PROBED, "namespaces need Linux")
-    missing = _PROBED
+        return Protections("none", _PROTECTIONS, "namespaces need Linux")
+    launchers: list[Launcher] = ["user"]
+    if os.geteuid() == 0:
+        launchers.insert(0, "root")
+
+    # The targets of the attack: a port of this machine that listens, and a file that all may read.
+    missing = _PROTECTIONS
     reason = ""
     limits = Limits(memory_mb=256)
     with socket.create_server(("127.0.0.1", 0)) as server, tempfile.NamedTemporaryFile() as secret:
         os.chmod(secret.name, 0o644)
         port = server.getsockname()[1]
         targets = f"{secret.name} {port} {PREFIX} {limits.memory_mb} {limits.processes}"
-        for launcher in ("root", "user") if os.geteuid() == 0 else ("user",):
+
+        # The first launcher under which every protection holds is the one to use.
+        for launcher in launchers:
             try:
-                result = _run(_PROBE, targets, limits, launcher)
+                result = run_process(_PROBE, targets, limits, launcher)
             except SandboxError as error:
                 reason = str(error)
                 continue
             holding = result.stdout.splitlines()
-            missing = tuple(name for name in _PROBED if name not in holding)
+            missing = tuple(name for name in _PROTECTIONS if name not in holding)
             reason = result.stderr
             if not missing:
                 return Protections(launcher)
     return Protections("none", missing, reason)
-
-
-def run_program(
-    program: str, stdin: str = "", limits: Limits | None = None, unprotected: bool = False
-) -> Run:
-    """Runs `program`, a whole Python file, on `stdin`.
-
-    Raises `SandboxError` if the sandbox failed, or if this machine lacks a protection and
-    `unprotected` is false.
-    """
-    return _run(program, stdin, limits or Limits(), require_protections(unprotected).launcher)
 
 
 def require_protections(unprotected: bool) -> Protections:
@@ -160,6 +133,7 @@ def require_protections(unprotected: bool) -> Protections:
 
     Raises `SandboxError` if one is missing and `unprotected` does not allow that.
     """
+    # The message names every remedy: whoever reads it may lack only one of them.
     found = protections()
     if found.launcher == "none" and not unprotected:
         raise SandboxError(
@@ -173,145 +147,13 @@ def require_protections(unprotected: bool) -> Protections:
     return found
 
 
-def _run(program: str, stdin: str, limits: Limits, launcher: str) -> Run:
-    text = program.encode("utf-8", "replace")
-    status, status_end = os.pipe()
-    with ExitStack() as stack:
-        reported = stack.enter_context(os.fdopen(status, "rb", 0))
-        folder = "/tmp"
-        if launcher == "none":
-            temporary = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
-            folder = stack.enter_context(temporary)
-
-        # The program comes on standard input; `status_end` reports that the sandbox is set up.
-        try:
-            words = command(launcher, folder, len(text), status_end, limits)
-            process = _start(words, folder, status_end)
-        except OSError as error:
-            raise SandboxError(f"the sandbox did not start: {error}") from error
-        finally:
-            os.close(status_end)
-
-        # Talk to it; whatever happens, nothing of it keeps running.
-        heard: dict[str, bytearray] = {}
-        for name in ("stdout", "stderr", "status"):
-            heard[name] = bytearray()
-        try:
-            sent = text + stdin.encode("utf-8", "replace")
-            exceeded = _talk(process, reported, sent, limits, heard)
-        finally:
-            _stop(process, launcher, heard["status"])
-    return _describe(process, launcher, exceeded, heard)
-
-
-def _start(words: list[str], folder: str, descriptor: int) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(
-        words,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        bufsize=0,
-        cwd="/",
-        env={
-            "PATH": _PATH,
-            "HOME": folder,
-            "TMPDIR": folder,
-            "LANG": "C.UTF-8",
-            "PYTHONHASHSEED": "0",
-        },
-        pass_fds=(descriptor,),
-        start_new_session=True,
-    )
-
-
-def _describe(
-    process: "subprocess.Popen[bytes]", launcher: str, exceeded: str, heard: dict[str, bytearray]
+def run_program(
+    program: str, stdin: str = "", limits: Limits | None = None, unprotected: bool = False
 ) -> Run:
-    """The result of a program that has ended. Raises `SandboxError` if the sandbox failed."""
-    stdout = heard["stdout"].decode("utf-8", "replace")
-    stderr = heard["stderr"].decode("utf-8", "replace")
-    if not heard["status"].endswith(_STARTED):
-        reason = stderr.strip() or exceeded or process.returncode
-        raise SandboxError(f"the sandbox could not be set up: {reason}")
-    if exceeded:
-        return Run(exceeded, stdout, stderr)
-    if process.returncode < 0 and launcher != "none":  # no signal from inside reaches process 1
-        raise SandboxError(f"the sandbox was ended from outside by signal {-process.returncode}")
-    if process.returncode == 0:
-        return Run("ok", stdout, stderr)
-    last_line = stderr.rstrip().rpartition("\n")[2]
-    status = "memory" if last_line.startswith("MemoryError") else "error"
-    return Run(status, stdout, stderr)
+    """Runs `program`, a whole Python file, on `stdin`.
 
-
-def _talk(
-    process: "subprocess.Popen[bytes]",
-    reported: IO[bytes],
-    sent: bytes,
-    limits: Limits,
-    heard: dict[str, bytearray],
-) -> str:
-    """Feeds the program and reads its output until it ends.
-
-    Returns the limit that it ran into, or an empty string. `heard` collects stdout, stderr and the
-    status that the sandbox reports.
+    Raises `SandboxError` if the sandbox failed, or if this machine lacks a protection and
+    `unprotected` is false.
     """
-    assert process.stdin and process.stdout and process.stderr
-    deadline = time.monotonic() + _SETUP_SECONDS
-    output = 0
-    position = 0
-    os.set_blocking(process.stdin.fileno(), False)
-    with process.stdin, process.stdout, process.stderr, selectors.DefaultSelector() as selector:
-        selector.register(process.stdout, selectors.EVENT_READ, "stdout")
-        selector.register(process.stderr, selectors.EVENT_READ, "stderr")
-        selector.register(reported, selectors.EVENT_READ, "status")
-        selector.register(process.stdin, selectors.EVENT_WRITE)
-        while selector.get_map():
-            ready = selector.select(max(0.0, deadline - time.monotonic()))
-            if time.monotonic() >= deadline:
-                return "timeout"
-            for key, _ in ready:
-                # The program's standard input takes more.
-                if key.fileobj is process.stdin:
-                    with suppress(BrokenPipeError):
-                        position += os.write(key.fd, sent[position : position + 65536])
-                        if position < len(sent):
-                            continue
-                    selector.unregister(process.stdin)
-                    process.stdin.close()
-                    continue
-                # One of its outputs has more, or has ended.
-                chunk = os.read(key.fd, 65536)
-                if not chunk:
-                    selector.unregister(key.fileobj)
-                    continue
-                heard[key.data] += chunk
-                # The clock of the program starts once the sandbox is set up.
-                if key.data == "status":
-                    if heard["status"].endswith(_STARTED):
-                        deadline = time.monotonic() + limits.timeout_seconds
-                    continue
-                # Too much output ends the program.
-                del heard["stderr"][:-_STDERR_BYTES]
-                output += len(chunk)
-                if output > limits.output_kb << 10:
-                    del heard["stdout"][limits.output_kb << 10 :]
-                    return "output"
-    try:
-        process.wait(max(0.0, deadline - time.monotonic()))
-    except subprocess.TimeoutExpired:
-        return "timeout"
-    return ""
-
-
-def _stop(process: "subprocess.Popen[bytes]", launcher: str, status: bytearray) -> None:
-    """Returns when nothing of the sandbox is running any more."""
-    with suppress(ProcessLookupError, PermissionError):  # ended already; macOS says the latter
-        if launcher == "none":
-            os.killpg(process.pid, signal.SIGKILL)  # also what the program left in the background
-        elif process.poll() is None:
-            # Process 1 if it has reported its id, not unshare: its end is reported only once every
-            # process of the namespace has ended.
-            first = int(status.split()[0]) if status else process.pid
-            os.kill(first, signal.SIGKILL)
-    process.wait()
+    launcher = require_protections(unprotected).launcher
+    return run_process(program, stdin, limits or Limits(), launcher)

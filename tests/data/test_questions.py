@@ -1,273 +1,126 @@
-"""Questions from everywhere, and one clear line where there are none."""
+"""Rows of any dataset become questions: text, answer, prompt and identity."""
 
-import json
-from dataclasses import replace
+import re
 
 import pytest
-from datasets import Dataset, DatasetDict
 
-from recipes.arithmetic.dataset import products
-from recipes.core.data.benchmarks import BenchmarkArguments, benchmark_arguments
-from recipes.core.data.filters import drop_long_prompts
-from recipes.core.data.order import longest_first
-from recipes.core.data.questions import DataArguments, load_questions
+from recipes.core.data.questions import (
+    DataArguments,
+    extract_answer,
+    load_questions,
+    question_id,
+)
 from recipes.core.errors import UserError
-from recipes.core.prompts.messages import R1_ZERO_SYSTEM_PROMPT, prefilled_text, render_prompt
-from recipes.core.prompts.tokenizer import load_tokenizer
-from tests.support.commands import ROOT
+from recipes.core.files import replace_jsonl
+from recipes.core.prompts.messages import R1_ZERO_SYSTEM_PROMPT
 
 ROWS = [
     {"question": f"{n}+{n}?", "answer": f"Because.\n#### {2 * n}", "level": n} for n in range(1, 6)
 ]
 PATTERN = r"####\s*(.+)"
-SHIPPED = ROOT / "recipes/arithmetic/models/base"
 
 
-def made_up():
-    return DatasetDict({"train": Dataset.from_list(ROWS)})
+def write(folder, rows):
+    file = folder / "questions.jsonl"
+    replace_jsonl(file, rows)
+    return str(file)
 
 
-def save(folder, kind):
-    dataset = Dataset.from_list(ROWS)
-    path = str(folder / f"train.{kind}")
-    {
-        "jsonl": lambda: dataset.to_json(path),
-        "json": lambda: (folder / "train.json").write_text(json.dumps(ROWS)),
-        "csv": lambda: dataset.to_csv(path),
-        "parquet": lambda: dataset.to_parquet(path),
-        "folder": lambda: dataset.to_json(str(folder / "train.jsonl")),
-        "saved": lambda: DatasetDict({"train": dataset}).save_to_disk(str(folder)),
-        "function": lambda: None,
-    }[kind]()
-    return {
-        "folder": str(folder),
-        "saved": str(folder),
-        "function": "tests.data.test_questions:made_up",
-    }.get(kind, path)
-
-
-@pytest.mark.parametrize("kind", ["jsonl", "json", "csv", "parquet", "folder", "saved", "function"])
-def test_questions_are_read_from_every_kind_of_source(tmp_path, kind):
-    args = DataArguments(dataset_name=save(tmp_path, kind), answer_pattern=PATTERN)
+def test_a_row_has_question_answer_prompt_and_all_other_columns(tmp_path):
+    args = DataArguments(dataset_name=write(tmp_path, ROWS), answer_pattern=PATTERN)
     questions = load_questions(args, "train")
-    assert questions["answer"] == ["2", "4", "6", "8", "10"]
-    assert questions["level"] == [1, 2, 3, 4, 5]  # other columns stay
+    assert list(questions["question"]) == ["1+1?", "2+2?", "3+3?", "4+4?", "5+5?"]
+    assert list(questions["answer"]) == ["2", "4", "6", "8", "10"]
+    assert list(questions["level"]) == [1, 2, 3, 4, 5]  # for a reward that looks at it
     assert questions["prompt"][0] == [
         {"role": "system", "content": R1_ZERO_SYSTEM_PROMPT},
         {"role": "user", "content": "1+1?"},
     ]
-    assert len(load_questions(args, "train", 2)) == 2
 
 
-def test_trls_columns_are_understood_and_a_conversation_is_kept(tmp_path):
-    rows = [{"prompt": [{"role": "user", "content": "1+1?"}], "solution": "2"}]
-    Dataset.from_list(rows).to_json(str(tmp_path / "a.jsonl"))
-    (row,) = load_questions(
-        DataArguments(dataset_name=str(tmp_path / "a.jsonl"), system_prompt=""), "train"
-    )
-    assert (row["question"], row["answer"], row["solution"], row["prompt"]) == (
-        "1+1?",
-        "2",
-        "2",
-        rows[0]["prompt"],
-    )
+def test_max_samples_takes_the_first_rows(tmp_path):
+    args = DataArguments(dataset_name=write(tmp_path, ROWS), answer_pattern=PATTERN)
+    assert list(load_questions(args, "train", 2)["level"]) == [1, 2]
+    assert len(load_questions(args, "train", 100)) == 5
+
+
+def test_the_identity_of_a_question_depends_on_its_text_and_its_answer_alone(tmp_path):
+    rows = [row | {"question_id": 7} for row in ROWS]  # the dataset's own ids may repeat
+    args = DataArguments(dataset_name=write(tmp_path, rows), answer_pattern=PATTERN)
+    ids = list(load_questions(args, "train")["question_id"])
+    assert ids == [question_id(f"{n}+{n}?", str(2 * n)) for n in range(1, 6)]
+    assert all(re.fullmatch("[0-9a-f]{16}", one) for one in ids)
+    assert len(set(ids)) == 5
+    assert question_id("a", "bc") != question_id("ab", "c")
+
+
+def test_the_columns_of_trl_are_understood_and_a_conversation_is_kept(tmp_path):
+    conversation = [{"role": "user", "content": "1+1?"}]
+    name = write(tmp_path, [{"prompt": conversation, "solution": "2"}])
+    (row,) = load_questions(DataArguments(dataset_name=name), "train")
+    assert row["prompt"] == conversation  # without the default system prompt
+    assert row["question"] == "1+1?"
+    assert row["answer"] == row["solution"] == "2"
 
 
 def test_rows_without_an_answer_are_left_out_and_counted(tmp_path, caplog):
-    Dataset.from_list([*ROWS, {"question": "?", "answer": "I do not know", "level": 0}]).to_json(
-        str(tmp_path / "a.jsonl")
-    )
-    args = DataArguments(dataset_name=str(tmp_path / "a.jsonl"), answer_pattern=PATTERN)
+    rows = [*ROWS, {"question": "?", "answer": "I do not know", "level": 0}]
+    args = DataArguments(dataset_name=write(tmp_path, rows), answer_pattern=PATTERN)
     assert len(load_questions(args, "train")) == 5
-    assert "1 of 6 rows have no answer" in caplog.text
+    assert "1 of 6 rows have no answer in 'answer' and are left out" in caplog.text
 
 
 @pytest.mark.parametrize(
-    ("keys", "split", "message"),
+    ("value", "pattern", "answer"),
+    [
+        ("so\n#### 72 ", PATTERN, "72"),
+        ("no mark", PATTERN, None),
+        (None, PATTERN, None),  # the text "None" has no mark either
+        (" 72 ", None, "72"),
+        (72, None, "72"),  # a column of numbers
+        (0, None, "0"),
+        (None, None, None),
+        ("", None, ""),  # left out later, as `None` is
+    ],
+)
+def test_an_answer_is_the_group_of_the_pattern_or_the_whole_cell(value, pattern, answer):
+    compiled = re.compile(pattern) if pattern else None
+    assert extract_answer(value, compiled) == answer
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
     [
         (
             {"question_column": "problem"},
-            "train",
             "no column 'problem'; there are: question, answer, level. Write `question_column`",
         ),
         (
             {"answer_column": "gold"},
-            "train",
             "no column 'gold'; there are: question, answer, level. Write `answer_column`",
         ),
-        ({"answer_pattern": "@@(.+)"}, "train", r"matches none of the 5 answers"),
-        ({"answer_pattern": "(.)(.)"}, "train", "must have one group, has 2"),
-        ({"answer_pattern": "("}, "train", "is not a regular expression"),
-        ({}, "test", "test"),
-        ({"dataset_name": "./nowhere"}, "train", "there is no file or folder './nowhere'"),
-        ({"dataset_name": "nowhere.jsonl"}, "train", "there is no file or folder 'nowhere.jsonl'"),
-        ({"dataset_name": "no_such_module:f"}, "train", "cannot import 'no_such_module:f'"),
-        ({"dataset_name": "README.md"}, "train", "is not one of .jsonl, .json, .csv, .parquet"),
-        ({"dataset_name": None}, "train", "dataset_name is not set"),
+        ({"answer_pattern": "@@(.+)"}, "answer_pattern '@@(.+)' matches none of the 5 answers"),
+        ({"answer_pattern": "(.)(.)"}, "must have one group, has 2"),
+        ({"answer_pattern": "."}, "must have one group, has 0"),
+        ({"answer_pattern": "("}, "is not a regular expression"),
+        ({"dataset_name": None}, "dataset_name is not set"),
     ],
 )
-def test_what_cannot_be_read_is_one_clear_line(tmp_path, monkeypatch, keys, split, message):
-    monkeypatch.chdir(ROOT)
-    path = save(tmp_path, "jsonl")
-    with pytest.raises(
-        UserError, match=message.replace(".", r"\.") if "(" not in message else None
-    ) as error:
-        load_questions(DataArguments(**{"dataset_name": path} | keys), split)
+def test_questions_that_cannot_be_found_are_one_clear_line(tmp_path, keys, message):
+    args = DataArguments(**{"dataset_name": write(tmp_path, ROWS)} | keys)
+    with pytest.raises(UserError) as error:
+        load_questions(args, "train")
+    assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 
-def test_a_broken_or_empty_file_is_one_clear_line_that_names_it(tmp_path):
-    for name, text in (("broken.jsonl", '{"question": "a", "ans'), ("empty.jsonl", "")):
-        (tmp_path / name).write_text(text)
-        with pytest.raises(UserError, match=name) as error:
-            load_questions(DataArguments(dataset_name=str(tmp_path / name)), "train")
-        assert "\n" not in str(error.value)
+def test_a_column_without_a_single_answer_is_refused(tmp_path):
+    name = write(tmp_path, [{"question": "1+1?", "answer": None}])
+    with pytest.raises(UserError, match="column 'answer': has no answers"):
+        load_questions(DataArguments(dataset_name=name), "train")
 
 
-def test_long_prompts_are_left_out_and_counted(caplog):
-    tokenizer = load_tokenizer(SHIPPED)
-    args = DataArguments(dataset_name="recipes.arithmetic.dataset:questions", system_prompt="")
-    questions = load_questions(args, "test", 50)
-    assert len(drop_long_prompts(questions, tokenizer, None)) == 50
-    with pytest.raises(UserError, match="all 50 prompts are longer than 6 tokens"):
-        drop_long_prompts(questions, tokenizer, 6)
-    longer = questions.add_column("x", [0] * 50).map(
-        lambda row, i: {"prompt": row["prompt"] if i else row["prompt"] * 9}, with_indices=True
-    )
-    assert len(drop_long_prompts(longer, tokenizer, 8)) == 49
-    assert "1 of 50 prompts are longer than 8 tokens" in caplog.text
-
-
-def test_arithmetic_shares_no_question_and_no_product_between_training_and_held_out():
-    train, held_out = products()
-    assert len(set(train)) == 576 and len(set(held_out)) == 144
-    assert not set(train) & set(held_out)
-    load = {
-        s: load_questions(DataArguments(dataset_name="recipes.arithmetic.dataset:questions"), s)
-        for s in ("train", "test")
-    }
-    assert not set(load["train"]["question"]) & set(load["test"]["question"])
-    for row in load["test"]:
-        (a, b), c = (
-            map(int, row["question"].split("+")[0].split("*")),
-            int(row["question"].split("+")[1]),
-        )
-        assert row["answer"] == str(a * b + c)
-        assert (a, b) in set(held_out)
-
-
-def test_the_pretraining_corpus_asks_training_questions_only():
-    import random
-
-    from recipes.arithmetic.pretrain import make_document
-
-    train, held_out = products()
-    rng = random.Random(0)
-    factors = {
-        tuple(map(int, make_document(rng, train)[0].split("+")[0].split("*")))
-        for _ in range(20_000)
-    }
-    assert not factors & set(held_out)
-    assert len(factors) == 576
-
-
-GOLDEN = {
-    "arithmetic": (None, "", "23*7+5="),
-    "r1_zero": ("r1_zero.jinja", None, f"{R1_ZERO_SYSTEM_PROMPT}\nUser: 23*7+5\nAssistant:"),
-}
-
-
-@pytest.mark.parametrize("name", GOLDEN)
-def test_prompts_are_rendered_to_the_letter(name):
-    from recipes.core.prompts.messages import to_messages
-
-    template, system, expected = GOLDEN[name]
-    tokenizer = load_tokenizer(SHIPPED, template)
-    assert render_prompt(tokenizer, to_messages("23*7+5", system)) == expected
-    assert prefilled_text(tokenizer) == ""
-
-
-def test_a_template_that_opens_the_think_block_is_noticed(tmp_path):
-    (tmp_path / "t.jinja").write_text(
-        "{{ messages[0].content }}{% if add_generation_prompt %}<think>\n{% endif %}"
-    )
-    assert prefilled_text(load_tokenizer(SHIPPED, str(tmp_path / "t.jinja"))) == "<think>"
-
-
-def test_the_token_that_ends_a_turn_becomes_the_end_of_sequence_token(tmp_path):
-    (tmp_path / "t.jinja").write_text(
-        "{% for m in messages %}{{ m.content }}<pad>{% endfor %}"
-    )  # any special token but <eos>
-    assert load_tokenizer(SHIPPED, str(tmp_path / "t.jinja")).eos_token == "<pad>"
-
-
-def test_more_sets_say_only_how_they_differ_from_the_held_out_one():
-    args = BenchmarkArguments(dataset_name="a", answer_pattern="(.)", max_eval_samples=9)
-    assert benchmark_arguments(args, "evaluate.yaml") == {"held_out": args}
-    sets = benchmark_arguments(
-        replace(args, eval_sets="[{name: train, dataset_test_split: train, max_eval_samples: 5}]"),
-        "evaluate.yaml",
-    )
-    assert list(sets) == ["held_out", "train"]
-    train = sets["train"]
-    assert (
-        train.dataset_name,
-        train.answer_pattern,
-        train.dataset_test_split,
-        train.max_eval_samples,
-    ) == ("a", "(.)", "train", 5)
-
-
-@pytest.mark.parametrize(
-    ("entries", "message"),
-    [
-        ("{name: train}", "`eval_sets` must be a list"),
-        ("[train]", "got 'train'"),
-        ("[{dataset_name: b}]", "got {'dataset_name': 'b'}"),
-        ("[{name: held_out}]", "got {'name': 'held_out'}"),  # taken
-        ("[{name: ../up}]", "got {'name': '../up'}"),  # it names a folder
-        ("[{name: ..}]", "got {'name': '..'}"),
-        ("[{name: b, dataset_nam: b}]", "unknown key `dataset_nam`; did you mean `dataset_name`?"),
-        ("[{name: b", "`eval_sets` is not valid YAML"),
-    ],
-)
-def test_a_set_that_makes_no_sense_is_refused(entries, message):
-    with pytest.raises(UserError) as error:
-        benchmark_arguments(
-            BenchmarkArguments(dataset_name="a", eval_sets=entries), "evaluate.yaml"
-        )
-    assert message in str(error.value) and str(error.value).startswith("evaluate.yaml")
-
-
-def test_the_longest_rows_come_where_the_samplers_of_trl_and_transformers_read_first():
-    from transformers.trainer_pt_utils import BatchRebalanceSampler
-    from trl.trainer.utils import RepeatSampler
-
-    lengths = [(row * 37) % 101 for row in range(100)]  # no two alike
-    dataset = Dataset.from_dict({"row": list(range(100)), "length": lengths})
-    longest = sorted(lengths)[-8:]
-    for seed in (None, 7):
-        ordered = longest_first(dataset, 8, seed, column="length")
-        assert sorted(ordered["row"]) == list(range(100))
-        sampler = RepeatSampler(
-            ordered,
-            mini_repeat_count=3,
-            batch_size=8,
-            repeat_count=2,
-            shuffle=seed is not None,
-            seed=seed,
-        )
-        first = list(dict.fromkeys(list(sampler)[:24]))
-        assert sorted(ordered[first]["length"]) == longest
-        moved = [row for place, row in enumerate(ordered["row"]) if place != row]
-        assert len(moved) <= 16  # the others stay where they were
-    ordered = longest_first(dataset, 8, 42, column="length")
-    ranks = [
-        BatchRebalanceSampler(
-            ordered["length"], effective_batch_size=8, dp_size=2, grad_accum=2, rank=rank
-        )
-        for rank in (0, 1)
-    ]
-    steps = [[row for batch in list(sampler)[:2] for row in batch] for sampler in ranks]
-    assert sorted(ordered[steps[0] + steps[1]]["length"]) == longest
-    assert longest_first(dataset, 100, 7, column="length")["length"] != lengths
+def test_a_split_without_rows_is_refused(tmp_path):
+    args = DataArguments(dataset_name=write(tmp_path, ROWS))
+    with pytest.raises(UserError, match="split 'train' is empty"):
+        load_questions(args, "train", max_samples=0)

@@ -3,76 +3,221 @@
 from types import SimpleNamespace
 
 import pytest
+from datasets import Dataset
 
 from recipes.core.distillation.trace_dataset import (
+    TraceDatasetArguments,
     check_first_target,
+    count_tokens,
     drop_long_traces,
+    load_traces,
+    longest_traces_first,
     split_by_question,
 )
 from recipes.core.errors import UserError
+from recipes.core.files import replace_jsonl
 from recipes.core.prompts import load_tokenizer
 from tests.support.commands import ROOT
 
 SHIPPED = ROOT / "recipes/arithmetic/models/base"
+TRACE = "<think>1</think><answer>2</answer>"  # of characters that the shipped tokenizer knows
+OTHER_TRACE = "<think>1</think><answer>7</answer>"
 
 
-def trace(text):
+@pytest.fixture(scope="module")
+def tokenizer():
+    return load_tokenizer(SHIPPED)
+
+
+def trace(text, question="23*7+5"):
     return {
-        "prompt": [{"role": "user", "content": "23*7+5"}],
+        "prompt": [{"role": "user", "content": question}],
         "completion": [{"role": "assistant", "content": text}],
     }
 
 
-def test_a_trace_that_does_not_fit_is_left_out_whole(caplog):
-    tokenizer = load_tokenizer(SHIPPED)
-    short, long = (
-        trace("<think>1</think><answer>2</answer>"),
-        trace("<think>" + "1" * 90 + "</think><answer>2</answer>"),
-    )
-    assert drop_long_traces([short, long], tokenizer, 80).to_list() == [
-        short | {"trace_tokens": 14}
-    ]
+# Loading.
+
+
+def test_the_traces_of_the_run_are_prompts_and_completions(tmp_path):
+    prompt = [{"role": "user", "content": "1+1"}]
+    rows = [{"prompt": prompt, "completion": str(n), "correct": 1.0} for n in range(5)]
+    replace_jsonl(tmp_path / "traces.jsonl", rows)
+    source, traces = load_traces(TraceDatasetArguments(max_train_samples=2), tmp_path)
+    assert source == str(tmp_path / "traces.jsonl")
+    assert traces == [trace("0", "1+1"), trace("1", "1+1")]
+
+
+def test_traces_of_another_run_can_be_named(tmp_path):
+    rows = [{"prompt": [{"role": "user", "content": "1+1"}], "completion": "2"}]
+    replace_jsonl(tmp_path / "others.jsonl", rows)
+    args = TraceDatasetArguments(traces=str(tmp_path / "others.jsonl"))
+    assert load_traces(args, tmp_path / "run").rows == [trace("2", "1+1")]
+
+
+def test_a_dataset_of_prompts_and_completions_is_taken_as_it_is(tmp_path):
+    replace_jsonl(tmp_path / "data.jsonl", [{"prompt": "1+1=", "completion": "2", "level": 1}] * 3)
+    args = TraceDatasetArguments(dataset_name=str(tmp_path / "data.jsonl"), max_train_samples=2)
+    assert load_traces(args, tmp_path).rows == [{"prompt": "1+1=", "completion": "2"}] * 2
+
+
+def test_a_dataset_of_questions_is_not_taken_for_traces(tmp_path):
+    replace_jsonl(tmp_path / "questions.jsonl", [{"question": "1+1", "answer": "2"}])
+    replace_jsonl(tmp_path / "traces.jsonl", [{"prompt": [], "completion": "2"}])
+    args = TraceDatasetArguments(dataset_name=str(tmp_path / "questions.jsonl"))
+    assert load_traces(args, tmp_path).source == str(tmp_path / "traces.jsonl")
+
+
+def test_missing_or_empty_traces_are_one_clear_line(tmp_path):
+    with pytest.raises(UserError, match=r"no file .*traces\.jsonl'; run recipes/generate\.py"):
+        load_traces(TraceDatasetArguments(), tmp_path)
+    (tmp_path / "traces.jsonl").touch()
+    with pytest.raises(UserError, match="has no rows"):
+        load_traces(TraceDatasetArguments(), tmp_path)
+
+
+# Lengths.
+
+
+def test_a_trace_that_does_not_fit_is_left_out_whole(tokenizer, caplog):
+    short = trace(TRACE)
+    long = trace(f"<think>{'1' * 90}</think><answer>2</answer>")
+    kept = drop_long_traces([short, long], tokenizer, 80)
+    assert kept.to_list() == [short | {"trace_tokens": 14}]
     assert "1 of 2 traces are longer than 80 tokens (longest 103)" in caplog.text
     assert len(drop_long_traces([short, long], tokenizer, 103)) == 2
-    with pytest.raises(UserError, match="all 1 traces are longer than 80"):
+    assert len(drop_long_traces([short, long], tokenizer, None)) == 2
+    with pytest.raises(UserError, match="all 1 traces are longer than 80 tokens"):
         drop_long_traces([long], tokenizer, 80)
 
 
-def check(tokenized, traces, tokenizer):
-    check_first_target(SimpleNamespace(train_dataset=[tokenized]), traces, tokenizer)
+def test_messages_and_plain_text_are_counted_as_trl_tokenises_them(tokenizer):
+    text = f"23*7+5={TRACE}"
+    with_end = len(tokenizer(text + tokenizer.eos_token)["input_ids"])
+    assert count_tokens(trace(TRACE), tokenizer) == with_end
+    assert count_tokens({"prompt": "23*7+5=", "completion": TRACE}, tokenizer) == with_end
 
 
-def test_a_template_that_edits_traces_is_refused():
-    tokenizer, row = load_tokenizer(SHIPPED), trace("<think>1</think><answer>2</answer>")
-    ids = tokenizer("23*7+5=<think>1</think><answer>2</answer><eos>")["input_ids"]
-    check({"labels": [-100] * 7 + ids[7:]}, [row], tokenizer)
-    check(
-        {"labels": [*ids[7:], -100, 5], "seq_lengths": [len(ids) - 7, 2]},
-        [trace("<think>"), row],
-        tokenizer,
-    )
-    for broken in (
-        ids[8:],
-        ids[7:-1],
-        ids,
-    ):  # a token missing, no end of the turn, the question too
-        with pytest.raises(UserError, match="chat_template"):
-            check({"labels": broken}, [row], tokenizer)
+def sft_config(**changes):
+    values = {
+        "packing": False,
+        "train_sampling_strategy": "sequential",
+        "per_device_train_batch_size": 2,
+        "world_size": 1,
+        "gradient_accumulation_steps": 2,
+    }
+    return SimpleNamespace(**values | changes)
 
 
-def test_the_traces_of_a_question_are_held_out_together_and_always_the_same_ones():
-    from datasets import Dataset
+def test_the_longest_traces_fill_the_first_step():
+    traces = Dataset.from_dict({"trace_tokens": [5, 9, 1, 8, 7, 2, 6, 3]})
+    ordered = longest_traces_first(traces, sft_config())
+    assert list(ordered["trace_tokens"])[:4] == [9, 8, 7, 6]
 
-    rows = [trace("a") | {"prompt": [{"role": "user", "content": str(n % 50)}]} for n in range(200)]
-    learnt, held_out = split_by_question(Dataset.from_list(rows), 0.1)
-    assert (len(learnt), len(held_out)) == (180, 20)
-    questions = {row["prompt"][0]["content"] for row in held_out}
-    assert len(questions) == 5 and not questions & {row["prompt"][0]["content"] for row in learnt}
+
+def test_packed_rows_are_all_full_and_keep_their_order():
+    traces = Dataset.from_dict({"trace_tokens": [5, 9, 1]})
+    assert longest_traces_first(traces, sft_config(packing=True)) is traces
+
+
+def test_an_order_that_is_not_known_in_advance_is_refused():
+    traces = Dataset.from_dict({"trace_tokens": [5, 9, 1]})
+    with pytest.raises(UserError, match="batch_rebalance or sequential, not random"):
+        longest_traces_first(traces, sft_config(train_sampling_strategy="random"))
+
+
+# Targets.
+
+
+def check(row, traces, tokenizer):
+    """Checks the first row of a tokenised dataset, as a trainer has it."""
+    check_first_target(SimpleNamespace(train_dataset=[row]), traces, tokenizer)
+
+
+def tokenize(tokenizer):
+    """The tokens of the question `23*7+5=` and of its trace with the end of the turn."""
+    question = tokenizer("23*7+5=")["input_ids"]
+    target = tokenizer(f"{TRACE}<eos>")["input_ids"]
+    return question, target
+
+
+def test_a_target_that_is_the_trace_and_the_end_of_the_turn_is_accepted(tokenizer):
+    question, target = tokenize(tokenizer)
+    labels = [-100] * len(question) + target
+    check({"labels": labels}, [trace(TRACE)], tokenizer)
+
+
+def test_a_packed_row_may_begin_with_any_trace(tokenizer):
+    _, target = tokenize(tokenizer)
+    row = {"labels": [*target, -100, 5], "seq_lengths": [len(target), 2]}
+    check(row, [trace(OTHER_TRACE), trace(TRACE)], tokenizer)
+    with pytest.raises(UserError, match="chat_template"):
+        check(row, [trace(OTHER_TRACE)], tokenizer)
+
+
+def test_a_row_that_is_not_packed_must_be_the_first_trace(tokenizer):
+    _, target = tokenize(tokenizer)
+    with pytest.raises(UserError, match="chat_template"):
+        check({"labels": target}, [trace(OTHER_TRACE), trace(TRACE)], tokenizer)
+
+
+@pytest.mark.parametrize("damage", ["a token is missing", "no end of the turn", "the question too"])
+def test_a_template_that_edits_traces_is_refused(tokenizer, damage):
+    question, target = tokenize(tokenizer)
+    labels = {
+        "a token is missing": target[1:],
+        "no end of the turn": target[:-1],
+        "the question too": question + target,
+    }[damage]
+    with pytest.raises(UserError, match=r"write `chat_template: r1_zero\.jinja`"):
+        check({"labels": labels}, [trace(TRACE)], tokenizer)
+
+
+def test_a_think_tag_that_the_prompt_ends_with_belongs_to_the_trace(tokenizer):
+    target = tokenizer(f"{TRACE}<eos>".removeprefix("<think>"))["input_ids"]
+    row = {"prompt": "23*7+5=<think>\n", "completion": TRACE}
+    check({"labels": target}, [row], tokenizer)
+
+
+# Held-out questions.
+
+
+def fifty_questions():
+    """Four traces of each of fifty questions."""
+    return [trace("a", question=str(n % 50)) for n in range(200)]
+
+
+def asked(traces):
+    return {row["prompt"][0]["content"] for row in traces}
+
+
+def test_the_traces_of_a_question_are_held_out_together():
+    learned, held_out = split_by_question(Dataset.from_list(fifty_questions()), 0.1)
+    assert (len(learned), len(held_out)) == (180, 20)
+    assert len(asked(held_out)) == 5
+    assert not asked(learned) & asked(held_out)
+
+
+def test_the_order_of_the_traces_does_not_decide_which_questions_are_held_out():
+    rows = fifty_questions()
+    _, held_out = split_by_question(Dataset.from_list(rows), 0.1)
     _, again = split_by_question(Dataset.from_list(rows[::-1]), 0.1)
-    assert {row["prompt"][0]["content"] for row in again} == questions
-    assert split_by_question(Dataset.from_list(rows), 0.0)[1] is None
-    assert (
-        split_by_question(Dataset.from_list(rows[:1]), 0.5)[1] is None
-    )  # one question cannot be both
-    with pytest.raises(UserError, match="write a fraction"):
-        split_by_question(Dataset.from_list(rows), 1.0)
+    assert asked(again) == asked(held_out)
+
+
+@pytest.mark.parametrize(("fraction", "count"), [(0.001, 1), (0.999, 49)])
+def test_at_least_one_question_is_on_either_side(fraction, count):
+    _, held_out = split_by_question(Dataset.from_list(fifty_questions()), fraction)
+    assert len(asked(held_out)) == count
+
+
+def test_nothing_is_held_out_if_the_fraction_is_zero_or_there_is_one_question():
+    traces = Dataset.from_list(fifty_questions())
+    assert split_by_question(traces, 0.0) == (traces, None)
+    one = traces.select([0])
+    assert split_by_question(one, 0.5) == (one, None)
+
+
+def test_a_fraction_that_leaves_nothing_to_learn_is_refused():
+    with pytest.raises(UserError, match=r"held_out_traces is 1\.0; write a fraction"):
+        split_by_question(Dataset.from_list(fifty_questions()), 1.0)

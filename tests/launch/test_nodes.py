@@ -78,7 +78,7 @@ def kill_tree(process: subprocess.Popen[bytes]) -> None:
 @pytest.mark.parametrize(
     "victim",
     [
-        None,
+        pytest.param(None, marks=pytest.mark.slow),
         0,
         pytest.param(1, marks=pytest.mark.slow),
         pytest.param("cable", marks=pytest.mark.slow),

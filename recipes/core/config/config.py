@@ -59,6 +59,7 @@ class Config:
 
         Raises `UserError` if a value has the wrong type or values contradict each other.
         """
+        # One instance per class: what is completed later is seen everywhere.
         if cls not in self._parsed:
             self._parsed[cls] = self._parse(cls)
         return self._parsed[cls]
@@ -99,6 +100,7 @@ class Config:
 
         Secrets are left out.
         """
+        # A key that several classes share has one value; the class parsed last wins.
         resolved: dict[str, Any] = {}
         for cls in classes or tuple(self._parsed):
             for name, value in vars(self.parse(cls)).items():
@@ -111,6 +113,7 @@ class Config:
         if not self.print_config:
             return
         assert self.stage
+        # All keys of ours, and TRL's if the stage trains.
         classes = list(self.stage.arguments)
         if self.stage.trl_config:
             classes.append(type(self.parse_training()))
@@ -171,6 +174,7 @@ def load_config(stage: StageSpec, argv: list[str] | None = None) -> Config:
 
     Prints the help text and exits if `--help` is among the arguments.
     """
+    # The YAML and the command line, each with its own name in messages.
     config = read_config(stage.name, argv, stage)
     known = stage.known_keys()
     for key in config.values:
@@ -213,6 +217,7 @@ def _export_environment(variables: dict[str, Any]) -> None:
 
 def _take_config_option(arguments: list[str]) -> Path | None:
     """Removes `--config PATH` or `--config=PATH` from `arguments` and returns the path."""
+    # argparse cannot do this: the other words are keys that it does not know.
     for index, word in enumerate(arguments):
         if word.startswith("--config="):
             del arguments[index]

@@ -36,8 +36,10 @@ def reward_entries(config: Config) -> list[Any]:
     Raises `UserError` if a recipe has none, or gives them in two forms at once.
     """
     args = config.parse(RewardArguments)
+    # A control run pays another reward than the recipe.
     if args.control:
         return _control_entries(args.control)
+    # The two forms exclude each other.
     entries = parse_list("rewards", args.rewards, config.source)
     if entries and args.reward_funcs:
         raise UserError(f"{config.source}: keep only one of `rewards` and `reward_funcs`")
@@ -46,6 +48,7 @@ def reward_entries(config: Config) -> list[Any]:
             f"{config.source}: with `rewards`, write each weight in its own entry "
             "instead of `reward_weights`"
         )
+    # The form that is there.
     if args.reward_funcs:
         return _trl_entries(args.reward_funcs, config)
     if not entries:
@@ -64,6 +67,7 @@ def _control_entries(control: str) -> list[Any]:
 
 def _trl_entries(names: list[str], config: Config) -> list[Any]:
     """Entries of TRL's parallel lists `reward_funcs` and `reward_weights`."""
+    # Every reward has a weight of 1 unless TRL's list says otherwise.
     weights = config.parse(RewardWeightArguments).reward_weights or [1.0] * len(names)
     if len(weights) != len(names):
         raise UserError(

@@ -21,6 +21,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     values = _read_mapping(path)
     extended = values.pop("extends", None) or []
+    # The extended files in their order, each over those before it.
     merged: dict[str, Any] = {}
     for name in [extended] if isinstance(extended, str) else extended:
         base_path = path.parent / name
@@ -31,6 +32,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
                 "only one level is allowed"
             )
         merged = _merge(merged, base)
+    # The recipe's own keys win.
     return _merge(merged, values)
 
 

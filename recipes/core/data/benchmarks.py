@@ -53,8 +53,11 @@ def benchmark_arguments(args: BenchmarkArguments, source: str) -> dict[str, Benc
     Raises:
         UserError: an entry has no name of its own, or a key that is not one of the data.
     """
+    # A set may differ in every key of the data, except those of the model and of training.
     allowed = {f.name for f in fields(DataArguments)}
     allowed -= {"chat_template", "dataset_train_split", "max_train_samples"}
+
+    # The held-out split is described by the keys themselves; each entry overrides some of them.
     sets = {HELD_OUT: args}
     for entry in parse_list("eval_sets", args.eval_sets, source):
         name = _entry_name(entry)
@@ -71,7 +74,10 @@ def benchmark_arguments(args: BenchmarkArguments, source: str) -> dict[str, Benc
 
 
 def _entry_name(entry: Any) -> str | None:
+    """The name in an entry of `eval_sets`, if it can be that of a folder."""
     if not isinstance(entry, dict):
         return None
     name = str(entry.get("name", ""))
-    return name if _NAME.fullmatch(name) else None
+    if not _NAME.fullmatch(name):
+        return None
+    return name

@@ -21,23 +21,6 @@ NGRAM_WORDS = 13
 _PUNCTUATION = re.compile(r"[^\w+\-*/=<>.]")
 
 
-class ContaminationIndex:
-    """The texts and word n-grams of evaluation questions."""
-
-    def __init__(self, questions: Iterable[str]) -> None:
-        self.texts: set[str] = set()
-        self.ngrams: set[str] = set()
-        for question in questions:
-            self.texts.add(normalize_words(question))
-            self.ngrams |= word_ngrams(question, NGRAM_WORDS)
-
-    def contains(self, question: str) -> bool:
-        """Whether `question` is contaminated."""
-        if normalize_words(question) in self.texts:
-            return True
-        return not self.ngrams.isdisjoint(word_ngrams(question, NGRAM_WORDS))
-
-
 def benchmark_questions(args: BenchmarkArguments, source: str) -> list[str]:
     """The questions of every evaluation set, except one that is also the training split.
 
@@ -46,14 +29,35 @@ def benchmark_questions(args: BenchmarkArguments, source: str) -> list[str]:
     training = (args.dataset_name, args.dataset_config, args.dataset_train_split)
     questions: list[str] = []
     for name, benchmark in benchmark_arguments(args, source).items():
+        # Every training question appears in the training split.
         split = benchmark.dataset_test_split
         if (benchmark.dataset_name, benchmark.dataset_config, split) == training:
             continue
+
+        # The whole split counts, not only the `max_eval_samples` that are evaluated.
         try:
             questions += load_questions(benchmark, split)["question"]
         except UserError as error:
             logger.warning("the traces are not compared with the set %s: %s", name, error)
     return questions
+
+
+def find_contaminated(questions: Iterable[str], held_out: Iterable[str]) -> set[str]:
+    """Those of `questions` that also appear among the evaluation questions `held_out`."""
+    # Index the evaluation questions once: their whole texts, and all of their word n-grams.
+    held_out_texts: set[str] = set()
+    held_out_ngrams: set[str] = set()
+    for question in held_out:
+        held_out_texts.add(normalize_words(question))
+        held_out_ngrams |= word_ngrams(question, NGRAM_WORDS)
+
+    # Look up each question, however many samples answer it.
+    contaminated = set()
+    for question in set(questions):
+        has_same_text = normalize_words(question) in held_out_texts
+        if has_same_text or not held_out_ngrams.isdisjoint(word_ngrams(question, NGRAM_WORDS)):
+            contaminated.add(question)
+    return contaminated
 
 
 def word_ngrams(text: str, n: int) -> set[str]:

@@ -22,6 +22,7 @@ def drop_long_prompts(
     The number of tokens is kept in the column `prompt_tokens`.
     """
 
+    # Measure in batches: a fast tokenizer then uses all of its threads.
     def measure(batch: dict[str, list[Messages]]) -> dict[str, list[int]]:
         texts = [render_prompt(tokenizer, prompt) for prompt in batch["prompt"]]
         token_ids = tokenizer(texts, add_special_tokens=False)["input_ids"]
@@ -30,6 +31,8 @@ def drop_long_prompts(
     measured = dataset.map(measure, batched=True, desc="measuring prompts", keep_in_memory=True)
     if max_prompt_length is None:
         return measured
+
+    # Leave long prompts out whole: one that was cut would ask another question.
     kept = measured.filter(
         lambda tokens: tokens <= max_prompt_length,
         input_columns="prompt_tokens",
@@ -52,6 +55,7 @@ def drop_long_prompts(
 
 def drop_duplicates(dataset: "Dataset") -> "Dataset":
     """The first row of each question; one that a dataset asks twice is answered once."""
+    # Only the ids are read into memory, not whole rows.
     first_rows: dict[str, int] = {}
     for index, identity in enumerate(dataset["question_id"]):
         first_rows.setdefault(identity, index)

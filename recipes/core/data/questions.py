@@ -13,6 +13,7 @@ All other columns of the dataset stay, so that a reward can use them.
 import hashlib
 import logging
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-QUESTION_COLUMNS = ("question", "prompt")  # the second one is TRL's
+# Where questions and answers are looked for; the second name of each is TRL's.
+QUESTION_COLUMNS = ("question", "prompt")
 ANSWER_COLUMNS = ("answer", "solution")
 
 
@@ -58,9 +60,11 @@ def load_questions(args: DataArguments, split: str, max_samples: int | None = No
         raise UserError(
             "dataset_name is not set; write a hub id, a folder, a file or package.module:function"
         )
+
+    # Find the rows, and the two columns that matter.
     dataset = load_split(args, split)
-    question_column = _find_column(dataset, name, "question_column", args.question_column)
-    answer_column = _find_column(dataset, name, "answer_column", args.answer_column)
+    question_column = _find_column(dataset, args, "question_column", QUESTION_COLUMNS)
+    answer_column = _find_column(dataset, args, "answer_column", ANSWER_COLUMNS)
     if max_samples is not None:
         dataset = dataset.select(range(min(max_samples, len(dataset))))
     if len(dataset) == 0:
@@ -83,30 +87,32 @@ def load_questions(args: DataArguments, split: str, max_samples: int | None = No
     converted = dataset.map(convert, desc=f"reading {name}", keep_in_memory=True)
 
     # A row without an answer cannot be scored.
-    kept = converted.filter(bool, input_columns="answer", keep_in_memory=True)
-    if len(kept) == 0:
+    answered = converted.filter(bool, input_columns="answer", keep_in_memory=True)
+    if len(answered) == 0:
         problem = "has no answers"
         if pattern:
             problem = (
                 f"answer_pattern {args.answer_pattern!r} matches none of the {len(dataset)} answers"
             )
         raise UserError(f"{name}, split {split!r}, column {answer_column!r}: {problem}")
-    if len(kept) < len(dataset):
+    if len(answered) < len(dataset):
         logger.warning(
             "%s: %d of %d rows have no answer in %r and are left out",
             name,
-            len(dataset) - len(kept),
+            len(dataset) - len(answered),
             len(dataset),
             answer_column,
         )
-    return kept
+    return answered
 
 
 def extract_answer(value: Any, pattern: re.Pattern[str] | None) -> str | None:
     """The gold answer in a cell of the answer column; `None` if there is none."""
     if pattern:
         found = pattern.search(str(value))
-        return found[1].strip() if found else None
+        if found is None:
+            return None
+        return found[1].strip()
     if value is None:
         return None
     return str(value).strip()
@@ -117,18 +123,24 @@ def question_id(question: str, answer: str | None) -> str:
     return hashlib.sha256(f"{question}\0{answer}".encode()).hexdigest()[:16]
 
 
-def _find_column(dataset: "Dataset", name: str, key: str, given: str | None) -> str:
-    usual = QUESTION_COLUMNS if key == "question_column" else ANSWER_COLUMNS
-    for column in [given] if given else usual:
+def _find_column(
+    dataset: "Dataset", args: DataArguments, key: str, usual_names: Sequence[str]
+) -> str:
+    """The column that `key` names, else the first of `usual_names` that there is."""
+    candidates = usual_names
+    if getattr(args, key):
+        candidates = [getattr(args, key)]
+    for column in candidates:
         if column in dataset.column_names:
             return column
     raise UserError(
-        f"{name}: there is no column {given or usual[0]!r}; "
+        f"{args.dataset_name}: there is no column {candidates[0]!r}; "
         f"there are: {', '.join(dataset.column_names)}. Write `{key}`"
     )
 
 
 def _compile_pattern(pattern: str | None) -> re.Pattern[str] | None:
+    """The compiled `answer_pattern`, checked to have the one group that is the answer."""
     if not pattern:
         return None
     try:

@@ -40,12 +40,15 @@ def _load(name: str, config: str | None, split: str) -> "Dataset":
     from datasets import load_dataset
 
     path = Path(name)
+    # A path may contain a colon, too: whatever exists is a path.
     if ":" in name and not path.exists():
         return _call_function(name, split)
     if path.is_file():
         return _read_file(path, split)
     if path.is_dir():
         return _read_folder(path, split)
+
+    # Whatever looks like a path is not searched for on the hub.
     if path.suffix in _FILE_LOADERS or name.startswith((".", "/")):
         raise UserError(f"dataset_name: there is no file or folder {name!r}")
     return load_dataset(name, config, split=split)
@@ -74,6 +77,7 @@ def _read_folder(path: Path, split: str) -> "Dataset":
     """A folder that `save_to_disk` wrote, or one of data files as on the hub."""
     from datasets import Dataset, load_dataset, load_from_disk
 
+    # `load_dataset` cannot read what `save_to_disk` wrote: that has a state file.
     is_saved = (path / "dataset_dict.json").exists() or (path / "state.json").exists()
     if not is_saved:
         return load_dataset(str(path), split=split)
@@ -90,5 +94,6 @@ def _take_split(splits: "dict[str, Dataset]", name: str, split: str) -> "Dataset
 
 
 def _one_line(error: Exception) -> str:
+    """The error, or the one behind it, as one line."""
     cause = error.__cause__ or error
     return f"{type(cause).__name__}: {' '.join(str(cause).split())[:300]}"

@@ -1,4 +1,8 @@
-"""Selects traces among a teacher's samples: rejection sampling, then what small students suffer from."""
+"""Selects traces among a teacher's samples.
+
+First rejection sampling: only finished, correct and well-formed samples pass. Then what small
+students suffer from is left out: long, repetitive or foreign text, and near-duplicates.
+"""
 
 import random
 from collections import defaultdict
@@ -7,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from recipes.core.data.decontaminate import ContaminationIndex, normalize_words, word_ngrams
+from recipes.core.data.decontaminate import find_contaminated, normalize_words, word_ngrams
 from recipes.core.errors import UserError
 from recipes.core.generation.types import Sample
 from rewards.shaping.language_consistency import Language
@@ -69,21 +73,21 @@ def select_traces(
 
     # Filters on single samples: whether it is good enough to be learned.
     passed = list(samples)
-    for name, passes in _filters(args, held_out).items():
-        passed = [sample for sample in passed if passes(sample)]
+    contaminated = find_contaminated((sample["question"] for sample in samples), held_out)
+    for name, passes in _sample_filters(args, contaminated).items():
+        passed = list(filter(passes, passed))
         funnel[name] = len(passed)
 
     # Filters on the samples of one question: no near-duplicates, at most `max_traces`.
-    unique: dict[str, list[Sample]] = {}
-    for question, group in _group_by_question(passed).items():
-        unique[question] = _drop_near_duplicates(group)
-    funnel["unique"] = sum(map(len, unique.values()))
+    funnel["unique"] = 0
     chosen: list[Sample] = []
-    for question, group in unique.items():
-        chosen += _choose_samples(group, args, random.Random(f"{seed} {question}"))
+    for question_id, group in _group_by_question(passed).items():
+        unique = _drop_near_duplicates(group)
+        funnel["unique"] += len(unique)
+        chosen += _choose_samples(unique, args, random.Random(f"{seed} {question_id}"))
     funnel["chosen"] = len(chosen)
 
-    # The mix of short and long traces.
+    # A filter on all of them: the mix of short and long traces.
     kept = chosen
     if args.short_fraction is not None:
         kept = _mix_lengths(chosen, args.short_fraction, random.Random(seed))
@@ -103,11 +107,13 @@ def require_traces(file: Path, funnel: Funnel) -> None:
     )
 
 
-def _filters(args: TraceArguments, held_out: Iterable[str]) -> dict[str, Callable[[Sample], bool]]:
+def _sample_filters(
+    args: TraceArguments, contaminated: set[str]
+) -> dict[str, Callable[[Sample], bool]]:
     """The filters on single samples by their name in the funnel, in order."""
+    # Rewards measure what traces should not do; a repetition is a negative reward.
     repetition = Repetition()
     language = Language(args.trace_language) if args.trace_language else None
-    benchmarks = ContaminationIndex(held_out)
 
     def is_short_enough(sample: Sample) -> bool:
         return args.max_trace_tokens is None or sample["tokens"] <= args.max_trace_tokens
@@ -124,7 +130,7 @@ def _filters(args: TraceArguments, held_out: Iterable[str]) -> dict[str, Callabl
         "short_enough": is_short_enough,
         "not_repetitive": lambda sample: -repetition(sample["completion"]) <= args.max_repetition,
         "in_language": is_in_language,
-        "not_held_out": lambda sample: not benchmarks.contains(sample["question"]),
+        "not_held_out": lambda sample: sample["question"] not in contaminated,
     }
 
 
@@ -152,6 +158,8 @@ class _Fingerprint:
 
 
 def _drop_near_duplicates(samples: Sequence[Sample]) -> list[Sample]:
+    """The samples of one question that are not too similar to one before them."""
+    # Fingerprints are made once, not for every pair.
     kept: list[Sample] = []
     fingerprints: list[_Fingerprint] = []
     for sample in samples:
@@ -181,13 +189,16 @@ def _choose_diverse(samples: list[Sample], count: int) -> list[Sample]:
     """Starts with the first sample, and adds the one least similar to those chosen so far."""
     fingerprints = [_Fingerprint(sample) for sample in samples]
     chosen = [0]
+    remaining = list(range(1, len(samples)))
+    highest = [0.0] * len(samples)  # similarity to the nearest of those chosen so far
     while len(chosen) < count:
-        remaining = [index for index in range(len(samples)) if index not in chosen]
-        similarity = {
-            index: max(fingerprints[index].similarity(fingerprints[other]) for other in chosen)
-            for index in remaining
-        }
-        chosen.append(min(remaining, key=lambda index: similarity[index]))
+        # Only the sample chosen last can be nearer than those before it.
+        for index in remaining:
+            similarity = fingerprints[index].similarity(fingerprints[chosen[-1]])
+            highest[index] = max(highest[index], similarity)
+        farthest = min(remaining, key=highest.__getitem__)
+        remaining.remove(farthest)
+        chosen.append(farthest)
     return [samples[index] for index in chosen]
 
 
@@ -199,14 +210,21 @@ def _mix_lengths(samples: list[Sample], short_fraction: float, rng: random.Rando
     """
     if not samples:
         return samples
+
+    # Split at the median, which belongs to the shorter half.
     lengths = sorted(sample["tokens"] for sample in samples)
     median = lengths[(len(lengths) - 1) // 2]
-    short = [index for index, sample in enumerate(samples) if sample["tokens"] <= median]
-    long = [index for index, sample in enumerate(samples) if sample["tokens"] > median]
+    short: list[int] = []
+    long: list[int] = []
+    for index, sample in enumerate(samples):
+        half = short if sample["tokens"] <= median else long
+        half.append(index)
 
     # The half that runs out first decides how many there are in all.
     parts = [(short, short_fraction), (long, 1 - short_fraction)]
     total = min(len(half) / fraction for half, fraction in parts if fraction)
+
+    # Sample from both halves; the kept ones stay in their order.
     kept: list[int] = []
     for half, fraction in parts:
         kept += rng.sample(half, round(total * fraction))

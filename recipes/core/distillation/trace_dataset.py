@@ -1,6 +1,7 @@
 """The traces that SFT learns: which ones, in which order, and what the loss sees of each."""
 
 import hashlib
+import itertools
 import json
 import logging
 from collections.abc import Iterable, Mapping
@@ -14,7 +15,7 @@ from recipes.core.data.order import longest_first
 from recipes.core.data.sources import load_split
 from recipes.core.errors import UserError
 from recipes.core.files import Row, read_jsonl
-from recipes.core.prompts import render_prompt
+from recipes.core.prompts.messages import prefilled_part, render_prompt
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -49,12 +50,14 @@ def load_traces(args: TraceDatasetArguments, run_dir: Path) -> LoadedTraces:
 
     A dataset without the column `completion` is taken for the questions that the traces answer.
     """
+    # A dataset that has traces of its own.
     if args.dataset_name:
         dataset = load_split(args, args.dataset_train_split)
         if {"prompt", "completion"} <= set(dataset.column_names):
             pairs = dataset.select_columns(["prompt", "completion"])
             return LoadedTraces(args.dataset_name, pairs.to_list()[: args.max_train_samples])
 
+    # The traces that `generate` wrote.
     file = Path(args.traces or run_dir / "traces.jsonl")
     if not file.is_file():
         raise UserError(
@@ -63,6 +66,8 @@ def load_traces(args: TraceDatasetArguments, run_dir: Path) -> LoadedTraces:
     samples = read_jsonl(file)
     if not samples:
         raise UserError(f"{file}: has no rows, so there is nothing to learn")
+
+    # Keep only what the student learns from: the prompt and the completion.
     rows = []
     for sample in samples[: args.max_train_samples]:
         reply = [{"role": "assistant", "content": sample["completion"]}]
@@ -79,11 +84,14 @@ def drop_long_traces(
     """
     from datasets import Dataset
 
-    measured = [row | {"trace_tokens": count_tokens(row, tokenizer)} for row in rows]
-    kept = measured
-    if max_length is not None:
-        kept = [row for row in measured if row["trace_tokens"] <= max_length]
-    longest = max(row["trace_tokens"] for row in measured)
+    # Leave long traces out whole: one that was cut would teach the student never to end.
+    kept = []
+    longest = 0
+    for row in rows:
+        tokens = count_tokens(row, tokenizer)
+        longest = max(longest, tokens)
+        if max_length is None or tokens <= max_length:
+            kept.append(row | {"trace_tokens": tokens})
     if not kept:
         raise UserError(
             f"max_length: all {len(rows)} traces are longer than {max_length} tokens "
@@ -102,9 +110,12 @@ def drop_long_traces(
 
 def count_tokens(row: Mapping[str, Any], tokenizer: "PreTrainedTokenizerBase") -> int:
     """The tokens of a row's whole conversation."""
+    # Plain text, to which TRL adds the end-of-sequence token.
     if isinstance(row["prompt"], str):
         text = row["prompt"] + row["completion"]
-        return len(tokenizer(text)["input_ids"]) + 1  # TRL adds the end-of-sequence token
+        return len(tokenizer(text)["input_ids"]) + 1
+
+    # Chat messages, to which the chat template adds everything.
     text = str(tokenizer.apply_chat_template(row["prompt"] + row["completion"], tokenize=False))
     return len(tokenizer(text, add_special_tokens=False)["input_ids"])
 
@@ -119,6 +130,8 @@ def split_by_question(traces: "Dataset", fraction: float) -> tuple["Dataset", "D
         raise UserError(
             f"held_out_traces is {fraction}; write a fraction of the questions, from 0 to below 1"
         )
+
+    # A hash of the prompt decides, so that the same questions are held out in every run.
     hashes = []
     for prompt in traces["prompt"]:
         hashes.append(hashlib.sha256(json.dumps(prompt).encode()).hexdigest())
@@ -139,12 +152,16 @@ def longest_traces_first(traces: "Dataset", training_args: "SFTConfig") -> "Data
     """Orders the traces so that the first step has the longest ones."""
     if training_args.packing:  # every row is full
         return traces
+
+    # The order in which rows are read must be known in advance.
     strategy = training_args.train_sampling_strategy
     if strategy not in ("batch_rebalance", "sequential"):
         raise UserError(
             "longest_first: works with train_sampling_strategy batch_rebalance or sequential, "
             f"not {strategy}"
         )
+
+    # The longest traces fill one step of all processes.
     batch = training_args.per_device_train_batch_size * training_args.world_size
     batch *= training_args.gradient_accumulation_steps
     seed = REBALANCE_SEED if strategy == "batch_rebalance" else None
@@ -156,40 +173,44 @@ def check_first_target(
 ) -> None:
     """Raises `UserError` if the loss does not see exactly a trace and the end of the turn.
 
-    Some chat templates rewrite or drop the text in think tags. The first row is looked at, and of
-    a packed row its first trace, which may be any of `traces`.
+    Some chat templates rewrite or drop the text in think tags. Only the first row is checked, and
+    of a packed row its first trace, which may be any of `traces`.
     """
     tokenized: Any = trainer.train_dataset
-    first = tokenized[0]
-    labels = first["labels"]
-    is_packed = "seq_lengths" in first
-    if is_packed:
-        labels = labels[: first["seq_lengths"][0]]
-    candidates = list(traces) if is_packed else [next(iter(traces))]
+    row = tokenized[0]
+    labels = row["labels"]
+    candidates: Iterable[Row] = itertools.islice(traces, 1)
+    if "seq_lengths" in row:
+        labels = labels[: row["seq_lengths"][0]]
+        candidates = traces
 
-    # What the loss sees, against what it should see.
+    # What the loss sees ...
     targets = [token for token in labels if token != IGNORED_LABEL]
     words = [token for token in targets if token not in tokenizer.all_special_ids]
     target = str(tokenizer.decode(words)).strip()
-    ends = tokenizer.eos_token_id in targets
-    for row in candidates:
-        seen = _prefilled(row, tokenizer) + target
-        if ends and seen.split() == _completion_text(row).split():
+    has_end = tokenizer.eos_token_id in targets
+
+    # ... against what it should see.
+    for trace in candidates:
+        seen = _prefilled_part(trace, tokenizer) + target
+        if has_end and seen.split() == _completion_text(trace).split():
             return
+    trace_text = _completion_text(next(iter(traces)))
     raise UserError(
-        f"chat_template: it turns the trace {_completion_text(candidates[0])[:80]!r} into the "
-        f"target {target[:80]!r}; write `chat_template: r1_zero.jinja`"
+        f"chat_template: it turns the trace {trace_text[:80]!r} into the target {target[:80]!r}; "
+        "write `chat_template: r1_zero.jinja`"
     )
 
 
 def _completion_text(row: Row) -> str:
     completion = row["completion"]
-    return str(completion if isinstance(completion, str) else completion[-1]["content"])
+    if isinstance(completion, str):
+        return completion
+    return str(completion[-1]["content"])
 
 
-def _prefilled(row: Row, tokenizer: "PreTrainedTokenizerBase") -> str:
-    """What the prompt already contains of the reply: `<think>` or nothing."""
+def _prefilled_part(row: Row, tokenizer: "PreTrainedTokenizerBase") -> str:
     prompt = row["prompt"]
     if not isinstance(prompt, str):
         prompt = render_prompt(tokenizer, prompt)
-    return "<think>" if prompt.rstrip().endswith("<think>") else ""
+    return prefilled_part(prompt)

@@ -29,6 +29,7 @@ class EndpointSampler:
     tokenizer = None
 
     def __init__(self, url: str, model: str, args: EndpointArguments) -> None:
+        # Only endpoints need this package.
         try:
             from openai import OpenAI
         except ImportError as error:
@@ -50,6 +51,7 @@ class EndpointSampler:
         self, rows: Sequence[Mapping[str, Any]], args: SamplingArguments, seed: int
     ) -> list[Completion | None]:
         """One completion of each row's `prompt`; raises `UserError` if the endpoint refuses us."""
+        # Samples of a question differ by their seed; an endpoint may ignore it.
         with ThreadPoolExecutor(self.concurrency) as threads:
             requests = []
             for row in rows:
@@ -70,9 +72,12 @@ class EndpointSampler:
     def _request(self, prompt: Any, args: SamplingArguments, seed: int) -> Completion | None:
         import openai
 
+        # An endpoint applies its own chat template, so it gets messages.
         messages: Any = prompt
         if isinstance(prompt, str):
             messages = [{"role": "user", "content": prompt}]
+
+        # The client itself retries what may succeed later.
         try:
             reply = self.client.chat.completions.create(
                 model=self.model,
@@ -87,7 +92,8 @@ class EndpointSampler:
             openai.AuthenticationError,
             openai.NotFoundError,
             openai.PermissionDeniedError,
-        ) as error:  # a refused key or an unknown model: no retry helps
+        ) as error:
+            # A refused key or an unknown model fails every request.
             problem = " ".join(str(error).split())[:300]
             raise UserError(f"endpoint {self.url}, model {self.model!r}: {problem}") from error
         except (
@@ -96,7 +102,8 @@ class EndpointSampler:
             IndexError,
             TypeError,
             AttributeError,
-        ) as error:  # the last four are malformed replies
+        ) as error:
+            # The request failed after all retries, or the reply is malformed (the last four).
             logger.warning("the endpoint failed: %s", " ".join(repr(error).split())[:200])
             return None
 
@@ -110,11 +117,17 @@ def _to_completion(reply: "ChatCompletion") -> Completion:
     choice = reply.choices[0]
     message = choice.message
     text = message.content or ""
+    # Servers differ in the name of this field, which OpenAI's own API does not have.
     thinking = getattr(message, "reasoning_content", None) or getattr(message, "reasoning", None)
     tokens = reply.usage.completion_tokens if reply.usage else len(text.split())
-    if thinking and not text:  # truncated while it was thinking
+
+    # Truncated while it was thinking: there is no answer.
+    if thinking and not text:
         return Completion(f"<think>{thinking}", tokens, finished=False)
+
+    # Put the thinking back into tags, and the answer too unless the model did so itself.
     if thinking:
-        answer = text if "<answer>" in text else f"<answer>{text}</answer>"
-        text = f"<think>{thinking}</think>\n{answer}"
+        if "<answer>" not in text:
+            text = f"<answer>{text}</answer>"
+        text = f"<think>{thinking}</think>\n{text}"
     return Completion(text, tokens, finished=choice.finish_reason == "stop")

@@ -32,7 +32,7 @@ class EndpointArguments:
 class SamplerArguments(EndpointArguments):
     """Keys that choose the teacher and what runs it."""
 
-    teacher: str = "transformers"
+    teacher: str = "transformers"  # one of BACKENDS
     teacher_url: str | None = None
     vllm_gpu_memory_utilization: float = 0.9
     vllm_tensor_parallel_size: int = 1
@@ -111,6 +111,7 @@ def open_sampler(
         arguments: of an endpoint; `SamplerArguments` also choose the backend and its address.
         chat_template: for a local model.
     """
+    # A model at an endpoint.
     url, _, name = model.partition("#")
     if isinstance(arguments, SamplerArguments) and arguments.teacher_url:
         url = arguments.teacher_url
@@ -120,10 +121,10 @@ def open_sampler(
 
         return EndpointSampler(url, name, arguments)
 
+    # A model on this machine: its tokenizer renders the prompts, whatever runs it.
     from recipes.core.prompts import load_tokenizer
 
-    revision = model_args.model_revision
-    tokenizer = load_tokenizer(model, chat_template, revision=revision)
+    tokenizer = load_tokenizer(model, chat_template, revision=model_args.model_revision)
     if isinstance(arguments, SamplerArguments) and arguments.teacher == "vllm":
         from recipes.core.generation.vllm_sampler import VLLMSampler
 

@@ -37,6 +37,7 @@ def sample_completions(
 
     from recipes.core.generation.decoding import decode_with_shrinking_batch
 
+    # Temperature 0 is greedy decoding, which transformers calls `do_sample: False`.
     torch.manual_seed(seed)
     settings: dict[str, Any] = {"do_sample": args.temperature > 0}
     if args.temperature > 0:
@@ -50,6 +51,7 @@ def sample_completions(
     else:
         prompts = [prompt for prompt in prompts for _ in range(args.num_generations)]
 
+    # One batch, padded on the left, until every completion has ended or is long enough.
     inputs = tokenizer(prompts, return_tensors="pt", padding=True, add_special_tokens=False)
     inputs = inputs.to(model.device)
     end_ids = _end_token_ids(model, tokenizer)
@@ -62,6 +64,8 @@ def sample_completions(
             eos_token_id=end_ids,
             pad_token_id=tokenizer.pad_token_id,
         )
+
+    # The completions without their prompts.
     token_ids = output[:, inputs["input_ids"].shape[1] :].tolist()
     return [_to_completion(ids, end_ids, tokenizer) for ids in token_ids]
 
@@ -73,6 +77,7 @@ def batches(total: int, size: int) -> Iterator[range]:
 
 
 def _has_cache(model: "PreTrainedModel") -> bool:
+    """Whether the model has a cache of keys and values, and uses it."""
     takes_cache = "past_key_values" in inspect.signature(model.forward).parameters
     return takes_cache and model.generation_config.use_cache is not False
 

@@ -35,10 +35,13 @@ class TransformersSampler:
         self, rows: Sequence[Mapping[str, Any]], args: SamplingArguments, seed: int
     ) -> list[Completion | None]:
         """One completion of each row's `prompt`; `rows` hold whole groups of a question."""
-        prefix = prefilled_text(self.tokenizer)
+        # The rows of a question share its prompt, which is read once.
         groups = rows[:: args.num_generations]
         prompts = [render_prompt(self.tokenizer, row["prompt"]) for row in groups]
         completions = sample_completions(self.model, self.tokenizer, prompts, args, seed)
+
+        # The prompt may already contain the beginning of the reply.
+        prefix = prefilled_text(self.tokenizer)
         return [Completion(prefix + one.text, one.tokens, one.finished) for one in completions]
 
     def first_prompt(self, questions: "Dataset") -> str:

@@ -1,9 +1,9 @@
-"""Records of sampling: a completion as a model returns it, and a sample as it is written to a file."""
+"""Records of sampling: a completion as a model returns it, and a sample as it is stored."""
 
 from dataclasses import dataclass
 from typing import NotRequired, TypedDict
 
-Messages = list[dict[str, str]]
+from recipes.core.prompts.messages import Messages
 
 
 @dataclass(frozen=True)

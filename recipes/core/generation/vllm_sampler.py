@@ -49,7 +49,9 @@ class VLLMSampler:
         os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
         logger.info("vLLM loads %s; set VLLM_LOGGING_LEVEL=INFO for details", name)
-        with tempfile.TemporaryDirectory() as folder:  # needed until the weights are in memory
+
+        # The merged weights are needed until the engine has read them.
+        with tempfile.TemporaryDirectory() as folder:
             path = merge_adapter(name, model_args, folder) if adapter_base(name) else name
             self.llm = load_engine(path, model_args, args)
 
@@ -69,6 +71,7 @@ class VLLMSampler:
             prompts.append(self.tokenizer(text, add_special_tokens=False)["input_ids"])
         self._check_lengths(prompts, args.max_completion_length)
 
+        # The settings of the transformers sampler, and a seed for each sample.
         settings: dict[str, Any] = {
             "temperature": args.temperature,
             "top_p": args.top_p,
@@ -77,7 +80,7 @@ class VLLMSampler:
             "stop_token_ids": [self.tokenizer.eos_token_id],  # beside those of the model's config
             "detokenize": False,
         }
-        params = [SamplingParams(**settings, seed=_sample_seed(seed, row)) for row in rows]
+        params = [SamplingParams(**settings, seed=sample_seed(seed, row)) for row in rows]
         inputs = [{"prompt_token_ids": ids} for ids in prompts]
         requests = self.llm.generate(inputs, params, use_tqdm=False)
         return [self._to_completion(request.outputs[0]) for request in requests]
@@ -105,6 +108,7 @@ class VLLMSampler:
     def _to_completion(self, output: Any) -> Completion:
         ids = list(output.token_ids)
         text = str(self.tokenizer.decode(ids, skip_special_tokens=True))
+        # The prompt may already contain the beginning of the reply.
         prefix = prefilled_text(self.tokenizer)
         return Completion(prefix + text, len(ids), output.finish_reason == "stop")
 
@@ -144,6 +148,7 @@ def load_engine(path: str, model_args: "ModelConfig", args: "SamplerArguments") 
         raise UserError(f"teacher: vllm cannot load the model: {problem}") from error
 
 
-def _sample_seed(seed: int, row: Mapping[str, Any]) -> int:
+def sample_seed(seed: int, row: Mapping[str, Any]) -> int:
+    """The seed of one sample, made of the batch's seed and the sample's identity."""
     text = f"{seed} {row['question_id']} {row['sample_index']}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4])

@@ -112,6 +112,7 @@ def load_model(name: str | Path, model_args: "ModelConfig", **kwargs: Any) -> "P
     from transformers import AutoModelForCausalLM
 
     base = adapter_base(name)
+    # An adapter is loaded onto the base model that its configuration names.
     source = base or name
     try:
         model = AutoModelForCausalLM.from_pretrained(source, **load_kwargs(model_args) | kwargs)

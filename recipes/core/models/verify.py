@@ -24,12 +24,14 @@ def verify_saved_weights(folder: Path, expected: Iterable[str] | None, tied: Ite
         UserError: a tensor is empty (as adapters saved under ZeRO-3 have been elsewhere) or holds
             NaN, all are zero, or tensors are missing or unknown.
     """
+    # Every tensor of every file.
     names: set[str] = set()
     is_all_zero = True
     for file in sorted(folder.glob("*.safetensors")):
         report_activity(f"reading back {file.name}", alone=True)
         is_zero = _check_tensors(file, names)
         is_all_zero = is_all_zero and is_zero
+    # The files as a whole, and the names in them.
     if not names:
         raise UserError(f"{folder}: what was just saved has no weights; {SAVE_REMEDY}")
     if is_all_zero:
@@ -67,6 +69,7 @@ def _check_tensors(file: Path, names: set[str]) -> bool:
     with safe_open(file, framework="pt") as tensors:
         for name in tensors.keys():  # noqa: SIM118  # not a mapping
             names.add(name)
+            # One tensor in memory at a time.
             tensor = tensors.get_tensor(name)
             if tensor.numel() == 0:
                 raise UserError(
@@ -83,6 +86,7 @@ def _check_tensors(file: Path, names: set[str]) -> bool:
 
 
 def _check_names(folder: Path, names: set[str], expected: set[str], tied: list[str]) -> None:
+    # A tied tensor is saved under the name of its twin.
     missing = set()
     for name in expected - names:
         if not any(re.search(pattern, name) for pattern in tied):

@@ -23,6 +23,7 @@ def check_model_path(key: str, name: str | None) -> str:
     if not name:
         raise UserError(f"{key} is not set; write a hub id or the folder of a model")
     path = Path(name)
+    # A folder must hold a model or an adapter.
     if path.is_dir():
         if any((path / file).is_file() for file in MODEL_FILES):
             return name
@@ -31,6 +32,7 @@ def check_model_path(key: str, name: str | None) -> str:
             f"{key}: {name!r} has no model (no config.json or adapter_config.json); "
             f"it contains {content}"
         )
+    # What is not a folder is a hub id, unless it is written like a path.
     looks_like_path = name.startswith((".", "/", "outputs/")) or name.count("/") > 1
     if looks_like_path:
         raise UserError(f"{key}: there is no folder {name!r}")
@@ -53,6 +55,7 @@ def check_memory_keys(training_args: Any, model_args: "ModelConfig") -> None:
     Args:
         training_args: anything with `optim` and, for SFT, `activation_offloading`.
     """
+    # FSDP2 splits each weight, which bitsandbytes' 8-bit formats do not survive.
     optim = str(getattr(training_args.optim, "value", training_args.optim))
     if sharding() == "FSDP":
         if "8bit" in optim or "bnb" in optim:
@@ -65,6 +68,7 @@ def check_memory_keys(training_args: Any, model_args: "ModelConfig") -> None:
                 "load_in_8bit: does not work with fsdp2; write `load_in_4bit: true`, "
                 "or use zero2 or zero3"
             )
+    # Offloading moves activations from a GPU to the host.
     if getattr(training_args, "activation_offloading", False) and not has_accelerator():
         raise UserError(
             "activation_offloading: there is no GPU whose activations could be moved; leave it out"

@@ -24,11 +24,12 @@ def to_messages(question: str | Messages, system_prompt: str | None) -> Messages
     """
     if not isinstance(question, str):
         return list(question)
+    if system_prompt is None:
+        system_prompt = R1_ZERO_SYSTEM_PROMPT
     user = {"role": "user", "content": question}
-    system = R1_ZERO_SYSTEM_PROMPT if system_prompt is None else system_prompt
-    if not system:
+    if not system_prompt:
         return [user]
-    return [{"role": "system", "content": system}, user]
+    return [{"role": "system", "content": system_prompt}, user]
 
 
 def render_prompt(tokenizer: "PreTrainedTokenizerBase", messages: Messages) -> str:
@@ -39,4 +40,9 @@ def render_prompt(tokenizer: "PreTrainedTokenizerBase", messages: Messages) -> s
 def prefilled_text(tokenizer: "PreTrainedTokenizerBase") -> str:
     """What the chat template has already written of the reply: `<think>` or nothing."""
     prompt = render_prompt(tokenizer, [{"role": "user", "content": "?"}])
+    return prefilled_part(prompt)
+
+
+def prefilled_part(prompt: str) -> str:
+    """What a rendered prompt already contains of the reply: `<think>` or nothing."""
     return "<think>" if prompt.rstrip().endswith("<think>") else ""

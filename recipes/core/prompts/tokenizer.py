@@ -40,17 +40,19 @@ def load_tokenizer(
         problem = " ".join(str(error).split())[:300]
         raise UserError(f"{key} {str(model)!r}: cannot load its tokenizer: {problem}") from error
 
+    # The chat template: the given one, the tokenizer's own, or that of DeepSeek-R1-Zero.
     if chat_template:
         tokenizer.chat_template = _find_template(chat_template).read_text(encoding="utf-8")
     elif tokenizer.chat_template is None:
         tokenizer.chat_template = _find_template(R1_ZERO_TEMPLATE).read_text(encoding="utf-8")
 
+    # The special tokens that sampling and training need: one that ends a reply, one that pads.
     _align_end_of_sequence(tokenizer)
     if tokenizer.eos_token_id is None:
         raise UserError(f"{key} {str(model)!r}: its tokenizer has no end-of-sequence token")
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    tokenizer.padding_side = "left"
+    tokenizer.padding_side = "left"  # for sampling, which continues at the right end
     return tokenizer
 
 
@@ -69,18 +71,22 @@ def _align_end_of_sequence(tokenizer: "PreTrainedTokenizerBase") -> None:
     generation would never stop there.
     """
     end = _end_of_turn(tokenizer)
-    if end is not None and end != tokenizer.eos_token_id:
-        name = tokenizer.decode([end])
-        logger.info("%s, which ends a turn, is now the end-of-sequence token", name)
-        tokenizer.eos_token = tokenizer.convert_ids_to_tokens(end)
+    if end is None or end == tokenizer.eos_token_id:
+        return
+    name = tokenizer.decode([end])
+    logger.info("%s, which ends a turn, is now the end-of-sequence token", name)
+    tokenizer.eos_token = tokenizer.convert_ids_to_tokens(end)
 
 
 def _end_of_turn(tokenizer: "PreTrainedTokenizerBase") -> int | None:
     """The first special token after the assistant's text, if there is one."""
-    text = "7"  # tokenizers and templates keep it as it is
+    # Render a conversation around a text that tokenizers and templates keep as it is.
+    text = "7"
     turn = [{"role": "user", "content": text}, {"role": "assistant", "content": text}]
     rendered = str(tokenizer.apply_chat_template(turn, tokenize=False))
-    after = rendered[rendered.rindex(text) + 1 :]
+
+    # What the template writes after its last occurrence ends the assistant's turn.
+    after = rendered[rendered.rindex(text) + len(text) :]
     for token in tokenizer(after, add_special_tokens=False)["input_ids"]:
         if token in tokenizer.all_special_ids:
             return int(token)

@@ -49,9 +49,11 @@ def write_manifest(
         started: `time.time()` at the start of the stage.
         measured: `status`, and anything that was counted or timed.
     """
+    # The versions of what decides the numbers.
     versions = {package: version(package) for package in _PACKAGES}
     if "vllm" in sys.modules:
         versions["vllm"] = sys.modules["vllm"].__version__
+    # What is known of every artefact, then what was measured, then what it was made from.
     document = {
         "stage": stage,
         "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

@@ -107,9 +107,11 @@ def require_same_run(manifest: Path, provenance: Provenance, remedy: str) -> Non
 
 def find_changes(manifest: Path, provenance: Provenance) -> Changes:
     """The keys in which the artefact described by `manifest` differs from `provenance`."""
+    # Through JSON, so that both sides have the types of a file.
     old_parts = read_manifest(manifest)
     new_parts = json.loads(json.dumps(provenance.to_json(), default=str))
     changes: Changes = {}
+    # Part by part, because two parts may have a key of the same name.
     for part, new in new_parts.items():
         if part not in old_parts:
             continue
@@ -133,6 +135,7 @@ def _select_checkpoint(
     if requeued and list_checkpoints(folder):
         resume = None
 
+    # The key decides: from scratch, from a named checkpoint, or automatic.
     if resume and resume.lower() == "false":
         if folder.exists():
             shutil.rmtree(folder)
@@ -141,6 +144,7 @@ def _select_checkpoint(
         return _named_checkpoint(folder, resume)
     if not list_checkpoints(folder):
         return None
+    # Automatic: only if it is the same run.
     _compare_runs(folder, provenance, despite_changes)
     return _latest_intact_checkpoint(folder)
 
@@ -151,10 +155,12 @@ def _named_checkpoint(folder: Path, name: str) -> str:
         raise UserError(
             f"resume_from_checkpoint: {name!r} is not a checkpoint (it has no trainer_state.json)"
         )
+    # One that another tool saved has no checksums.
     if (path / CHECKSUMS_FILE).exists():
         problem = find_corruption(path)
         if problem:
             raise UserError(f"resume_from_checkpoint: {name} {problem}")
+    # The run branches off here.
     archive_later_checkpoints(folder, checkpoint_step(path))
     return name
 
@@ -174,6 +180,7 @@ def _compare_runs(folder: Path, provenance: Provenance, despite_changes: bool) -
 
 
 def _latest_intact_checkpoint(folder: Path) -> str | None:
+    # The latest first; damaged ones on the way are removed.
     for path in list_checkpoints(folder):
         problem = find_corruption(path)
         if not problem:

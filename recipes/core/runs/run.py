@@ -58,17 +58,20 @@ class TrainingRun:
         """
         started = config.started
         folder = Path(training_args.output_dir)
+        # What the run is made from: compared with an earlier run, written to its manifest.
         provenance = Provenance(
             config=config.resolve(),
             inputs={name: input_fingerprint(value) for name, value in inputs.items()},
             batch={"processes": training_args.world_size},
         )
+        # Where it resumes.
         checkpoint = find_resume_checkpoint(
             folder,
             provenance,
             training_args.resume_from_checkpoint,
             config.parse(ResumeArguments).resume_despite_changes,
         )
+        # What the manifest holds besides.
         measured = {
             "processes": training_args.world_size,
             "distributed_type": training_args.distributed_state.distributed_type.value,

@@ -67,6 +67,7 @@ def progress_display(label: str, total: int, hidden: bool = False) -> Iterator[P
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as RichProgress
 
+    # Name, bar, count, time left, and how it goes.
     columns = (
         TextColumn("[bold]{task.description}"),
         BarColumn(),

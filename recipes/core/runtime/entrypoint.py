@@ -94,12 +94,14 @@ def describe_exit(error: BaseException) -> Exit:
 def describe_failure(error: Exception, watchdog: Watchdog | None) -> Exit | None:
     """The end of a stage that lost another process or ran out of memory; `None` for a bug."""
     text = _one_line(error)
+    # A collective failed: name the rank that is gone, if one is.
     if watchdog and is_communication_failure(error):
         time.sleep(4 * watchdog.period)  # by then every live rank has sent a heartbeat
         lost = watchdog.missing(3 * watchdog.period)
         if lost:
             line = f"error: {lost} is gone, and this process cannot continue without it ({text})"
             return Exit(LOST, f"{lost} is gone", line)
+    # Training stages report this themselves, with the keys to change.
     if is_out_of_memory(error):
         reason = f"out of memory: {text}"
         return Exit(USER_ERROR, reason, f"error: {reason}; {OOM_REMEDY}")

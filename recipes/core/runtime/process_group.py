@@ -35,12 +35,14 @@ def join_process_group(expected: int) -> None:
         return
     from accelerate.utils import gather_object
 
+    # The group must be what was asked for.
     state = _form_group()
     if state.num_processes != expected:
         raise UserError(
             f"accelerate was asked for {expected} processes and made a group of "
             f"{state.num_processes}"
         )
+    # One line says which ranks there are and where they run.
     members = gather_object(
         [f"rank {state.process_index} on {socket.gethostname()}, {state.device}"]
     )
@@ -75,6 +77,7 @@ def on_main_process(args: "TrainingArguments", work: Callable[[], None]) -> None
 
 def _refuse_lonely_process() -> None:
     """Raises `UserError` if accelerate started one process for a config of the type MULTI_CPU."""
+    # accelerate sets the address of the others, but this process has no rank.
     variables = os.environ
     is_lonely = (
         "ACCELERATE_MIXED_PRECISION" in variables

@@ -66,11 +66,13 @@ class Watchdog:
         self.limit = HANG_LIMIT
         self.period = max(_HEARTBEAT_PERIOD, processes / _RANKS_PER_SECOND)
         self.exit_reason: str | None = None
+        # The other ranks.
         self.heartbeats: dict[int, Heartbeat] = {}  # the latest of each other rank
         self.received: dict[int, float] = {}  # when it was new, by this process's clock
         now = time.monotonic()
         self.started = now
         self.last_store_reply = now
+        # This rank.
         self.progress = 0
         self.activity = "starting"
         self.activity_started = now
@@ -120,6 +122,7 @@ class Watchdog:
             wait_for_workers=False,
             timeout=timedelta(seconds=SILENCE_LIMIT),
         )
+        # Daemon threads: they end with the process.
         for work in (self._talk, self._watch):
             threading.Thread(target=work, daemon=True).start()
 
@@ -138,6 +141,7 @@ class Watchdog:
         self.store.set(f"watch/{self.rank}", json.dumps(asdict(self._own_heartbeat())))
 
     def _poll(self) -> None:
+        # A rank that has never written cannot be read without blocking.
         known = []
         for rank in range(self.processes):
             if rank == self.rank:
@@ -146,6 +150,7 @@ class Watchdog:
                 known.append(rank)
         replies = self.store.multi_get([f"watch/{rank}" for rank in known]) if known else []
         self.last_store_reply = time.monotonic()
+        # A heartbeat counts as received when its time stamp changes.
         for rank, reply in zip(known, replies, strict=True):
             heartbeat = Heartbeat(**json.loads(reply))
             previous = self.heartbeats.get(rank)
@@ -183,18 +188,21 @@ class Watchdog:
     def _diagnose(self) -> str | None:
         """Why the run cannot continue; `None` if it can."""
         now = time.monotonic()
+        # The store, and with it rank 0.
         if self.store and now - self.last_store_reply > SILENCE_LIMIT:
             host = os.environ["MASTER_ADDR"]
             return (
                 f"the machine of rank 0 ({host}) has not answered for {SILENCE_LIMIT:.0f} s; "
                 f"this process: {self.activity}"
             )
+        # Ranks that went silent.
         lost = self.missing(SILENCE_LIMIT)
         if lost:
             return f"no heartbeat for {SILENCE_LIMIT:.0f} s from {lost}"
         for rank, heartbeat in sorted(self.heartbeats.items()):
             if heartbeat.exit_reason and now - self.received[rank] > ERROR_DELAY:
                 return f"rank {rank} has ended: {heartbeat.exit_reason}"
+        # Ranks that were never heard of.
         silent = set(range(self.processes)) - set(self.heartbeats) - {self.rank}
         if silent and now - self.started > self.limit:
             return f"no heartbeat from rank {min(silent)} in {self.limit:.0f} s"

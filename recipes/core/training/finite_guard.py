@@ -47,12 +47,14 @@ class FiniteGuard(Trainer):
 
     def describe_batch(self) -> dict[str, Any]:
         """The micro-batch as text, and which of its tensors hold NaN or infinity."""
+        # Only tensors: some trainers keep other things in the batch.
         batch = {}
         for key, value in getattr(self, "_batch", {}).items():
             if isinstance(value, torch.Tensor):
                 batch[key] = value
         decode = self.processing_class.batch_decode  # type: ignore[union-attr]  # a tokenizer
 
+        # Token ids as text, numbers per row as they are.
         described: dict[str, Any] = {}
         not_finite = []
         for key, value in batch.items():

@@ -88,10 +88,12 @@ class RecipeGRPOTrainer(AutocastGeneration, FiniteGuard, GRPOTrainer):
         """
         logs: dict[str, Any] = self._logs
         count = len(self._columns["answer"])
+        # The last `count` entries of each column.
         prompts = list(logs["prompt"])[-count:]
         completions = list(logs["completion"])[-count:]
         advantages = list(logs["advantages"])[-count:]
         rewards = {name: list(values)[-count:] for name, values in logs["rewards"].items()}
+        # One row per completion.
         rollouts = []
         for index in range(count):
             rollouts.append(

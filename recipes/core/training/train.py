@@ -53,21 +53,25 @@ def train(
         StopRequested: a process received SIGTERM; the last step is saved, the model is not final.
         UserError: the memory or the disk was not enough; says which keys to change.
     """
+    # Callbacks: console, watchdog, stopping, data order, checkpoints.
     stop = GracefulStop(max_seconds)
     _set_callbacks(trainer, stop)
     run.measured["distributed_type"] = trainer.accelerator.distributed_type.value
 
+    # From here on a hang is noticed, and SIGTERM saves instead of ending the process.
     _log_header(trainer, run)
     report_activity("preparing to train")
     set_hang_limit(trainer.args.ddp_timeout)
     _write_status(trainer, run, "running")
     signal.signal(signal.SIGTERM, stop.ask)
     try:
+        # Train, and leave a model only if all steps are done.
         trainer.train(resume_from_checkpoint=run.checkpoint)
         if stop.stopped:
             _raise_stop_requested(trainer, run)
         _save(trainer, run)
     except (OSError, RuntimeError, MemoryError) as error:
+        # What the user can fix becomes one line; anything else keeps its traceback.
         problem = _describe_failure(error, trainer, run, longest)
         if problem is None:
             raise

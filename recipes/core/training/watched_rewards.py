@@ -19,12 +19,14 @@ def watch_reward(
 ) -> Callable[..., Any]:
     """`function` with reports; async if `function` is. `step` returns the current step."""
 
+    # Two reports around each call.
     @contextlib.contextmanager
     def reported() -> Iterator[None]:
         report_activity(f"step {step()}: scoring with {name}")
         yield
         report_activity(f"step {step()}: scored with {name}")
 
+    # TRL tells async rewards from others by the function itself.
     @functools.wraps(function)
     def score(*args: Any, **kwargs: Any) -> Any:
         with reported():
