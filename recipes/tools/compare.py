@@ -98,6 +98,7 @@ def run_all(runs: list[SeedRun], jobs: int) -> None:
 
 def collect_arms(runs: list[SeedRun]) -> dict[str, Arm]:
     """The results of all arms over all seeds."""
+    # The scores have one entry per arm, under the names that `SeedRun.evaluate` gave the models.
     arms = {name: Arm() for name in ARMS}
     # Seed by seed, so that the seeds of all arms are in the same order.
     for run in runs:

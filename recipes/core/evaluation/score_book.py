@@ -57,6 +57,8 @@ class ScoreBook:
         """
         scores = summarize_scores(samples, self.seed)
         self.scores.setdefault(benchmark, {})[model] = {**scores, **metadata}
+
+        # A paired test needs the accuracy of each question, which scores.json does not have.
         accuracies = question_accuracy(samples)
         self._question_accuracy.setdefault(benchmark, {})[model] = accuracies
 
