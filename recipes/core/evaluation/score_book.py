@@ -78,7 +78,8 @@ class ScoreBook:
     def paired(self, benchmark: str) -> dict[str, PairedTest]:
         """Paired tests of the `NAMED_PAIRS` that were evaluated.
 
-        If there is none of them, each model is compared with the one before it.
+        If there is none of them, each model is compared with the one before it. Models that share
+        no answered question cannot be compared.
         """
         accuracies = self._question_accuracy[benchmark]
         # The comparisons that the two stages exist for …
@@ -89,8 +90,9 @@ class ScoreBook:
 
         tests = {}
         for first, second in pairs:
-            test = compare_paired(accuracies[first], accuracies[second], self.seed)
-            tests[f"{second} - {first}"] = test
+            if accuracies[first].keys() & accuracies[second].keys():
+                test = compare_paired(accuracies[first], accuracies[second], self.seed)
+                tests[f"{second} - {first}"] = test
         return tests
 
     def to_dict(self) -> dict[str, BenchmarkScores]:
