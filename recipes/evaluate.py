@@ -1,6 +1,6 @@
 """Evaluation: one or more models answer held-out questions, and one table compares them.
 
-    accelerate launch recipes/evaluate.py --config recipes/arithmetic/evaluate.yaml [--models policy student]
+    accelerate launch recipes/evaluate.py --config recipes/arithmetic/evaluate.yaml [--key value]
 
 Reads    held-out questions, other sets of questions, and any models
 Writes   outputs/<recipe>/scores.json

@@ -1,6 +1,6 @@
 """Rejection sampling: the teacher answers the training questions, and good answers become traces.
 
-    accelerate launch recipes/generate.py --config recipes/arithmetic/generate.yaml [--key value ...]
+    accelerate launch recipes/generate.py --config recipes/arithmetic/generate.yaml [--key value]
 
 Reads    questions with answers, and a teacher (policy/ of the run by default)
 Writes   outputs/<recipe>/generations.jsonl   every completion of the teacher with its scores

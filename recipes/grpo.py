@@ -1,6 +1,6 @@
 """Reinforcement learning with verifiable rewards: GRPO on a base model, with no SFT before it.
 
-    accelerate launch recipes/grpo.py --config recipes/arithmetic/grpo.yaml [--key value ...]
+    accelerate launch recipes/grpo.py --config recipes/arithmetic/grpo.yaml [--key value]
 
 Reads    questions with answers
 Writes   outputs/<recipe>/policy/            LoRA adapter, or full weights with `use_peft: false`

@@ -1,6 +1,6 @@
-"""On-policy distillation: the student answers, and the teacher's probabilities of each token teach it.
+"""On-policy distillation: the student answers, and the teacher's probabilities teach it.
 
-    accelerate launch recipes/on_policy.py --config recipes/arithmetic/on_policy.yaml [--key value ...]
+    accelerate launch recipes/on_policy.py --config recipes/arithmetic/on_policy.yaml [--key value]
 
 Reads    questions, and a teacher (policy/ of the run by default)
 Writes   outputs/<recipe>/student/

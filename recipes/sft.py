@@ -1,6 +1,6 @@
 """Distillation: a smaller student learns the teacher's traces by supervised fine-tuning.
 
-    accelerate launch recipes/sft.py --config recipes/arithmetic/sft.yaml [--key value ...]
+    accelerate launch recipes/sft.py --config recipes/arithmetic/sft.yaml [--key value]
 
 Reads    outputs/<recipe>/traces.jsonl, or any dataset of TRL's prompt-completion type
 Writes   outputs/<recipe>/student/

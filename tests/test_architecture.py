@@ -1,4 +1,4 @@
-"""Dependencies run downhill: no module imports a room above its own, and rewards knows no recipe."""
+"""Dependencies run downhill: no module imports a room above its own, nor rewards any recipe."""
 
 import ast
 

@@ -40,7 +40,7 @@ UNDECIDED = Comparison.UNDECIDED
 def compare(gold: str, answer: str) -> Comparison:
     """Compares two texts that `normalize` returned.
 
-    Agrees with math-verify, also where that is generous: `9%` is `0.09` and `9`, units do not count,
+    Agrees with math-verify, even where it is generous: `9%` is `0.09` and `9`, units do not count,
     and decimals that agree to about six places are left to it, because it takes `0.333333` for a
     third. Where it is plainly wrong is a table in the tests.
     """

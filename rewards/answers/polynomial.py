@@ -1,4 +1,4 @@
-"""Reads formulas exactly: enough algebra to spare math-verify most LaTeX answers, at 1 % of its cost.
+"""Reads formulas exactly: enough algebra to spare math-verify most LaTeX answers.
 
 A formula is a sum of terms `c * sqrt(r) * x^a * y^b ...` with rational c and square-free integer r.
 In this form two formulas are equal if and only if their terms are: different roots and powers are

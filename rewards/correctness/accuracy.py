@@ -1,4 +1,4 @@
-"""Scores whether the answer is right: the one score for training, trace selection and evaluation."""
+"""Scores whether the answer is right: one score for training, trace selection and evaluation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ EQUAL = "rewards.answers.math_verify_worker:equal"
 
 @dataclass(frozen=True)
 class Accuracy(BatchReward):
-    r"""1.0 if the answer block equals the gold answer, 0.0 if not, `None` if the gold is unreadable.
+    r"""1.0 if the answer block equals the gold answer, 0.0 if not, `None` if gold is unreadable.
 
     The answer is taken from the answer block of a well-formed completion, never from the think
     block. A malformed completion has no answer and earns 0.0, so that accuracy never exceeds the

@@ -1,4 +1,4 @@
-"""N steps at once and N steps with interruptions end in the same weights, to the last bit, on a CPU."""
+"""A run that is interrupted ends in the same weights, to the last bit, on a CPU."""
 
 import random
 import shutil
@@ -25,8 +25,8 @@ REUSE = (
     "--steps_per_generation",
     2,
 )  # each generation serves four steps
-# What is trained, by how many processes, the step after which it is interrupted (a step of SFT is 16 traces, an epoch about nine
-# steps), and the keys.
+# Stage, processes, the step after which the run is interrupted, and keys. A step of SFT is 16
+# traces, and an epoch about nine steps.
 RUNS = {
     "sft, in the second epoch": ("sft", 1, 12, (*SFT_KEYS, "--gradient_accumulation_steps", 2)),
     "sft of two processes, in the second epoch": ("sft", 2, 12, SFT_KEYS),

@@ -1,4 +1,4 @@
-"""Several processes on one machine, by every accelerate config: they train as one, save, go on, and leave a model that loads."""
+"""Several processes with every accelerate config train as one, save, resume and leave a model."""
 
 import json
 import shutil
@@ -109,7 +109,8 @@ def test_two_processes_train_save_go_on_and_leave_a_model_that_loads(
     next(left.glob("*.safetensors")).unlink()
     done = launch(stage, accelerate, 2, tmp_path, traces, *keys)
     assert "resuming from" in done.stderr and "checkpoint-2" in done.stderr
-    # DeepSpeed's AdamW for CPUs multiplies its betas step by step, and takes powers of them when it goes on: the last bit differs.
+    # DeepSpeed's AdamW for CPUs multiplies its betas step by step, but takes powers of them after a
+    # resume: the last bit differs.
     assert largest_difference(whole, weights(left)) <= (
         1e-7 if accelerate == "zero3_offload" else 0.0
     )

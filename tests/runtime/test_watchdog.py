@@ -1,4 +1,4 @@
-"""A process that dies, hangs or meets NaN ends the run: who, doing what, with which batch. Nothing waits for ever."""
+"""A process that dies, hangs or meets NaN ends the run, and the message says which and where."""
 
 import json
 import os

@@ -32,17 +32,18 @@ def killed(
     pause: float = 0.0,
     how: signal.Signals = signal.SIGKILL,
 ) -> str:
-    """Starts a command, and kills it and all that it has started once a file has so many lines and a pause is over; returns what
-    it said."""
+    """Starts a command and kills it and all its children; returns what it wrote to stderr.
+
+    Killed `pause` seconds after the file `when` has `lines` lines.
+    """
     process = subprocess.Popen(
         [str(word) for word in command],
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(
-            signal.SIGINT, signal.SIG_DFL
-        ),  # a test run in the background ignores it, and all below
+        # Tests that run in the background ignore SIGINT, and their children would too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.time() + 120
     while time.time() < deadline and process.poll() is None:
@@ -51,11 +52,10 @@ def killed(
         time.sleep(0.02)
     time.sleep(pause)
     assert process.poll() is None, "it ended before it could be killed"
-    for one in [
-        *psutil.Process(process.pid).children(recursive=True),
-        process,
-    ]:  # torch's launcher makes sessions of its own
-        one.send_signal(how)
+    # One by one, because torch's launcher gives its children sessions of their own.
+    children = psutil.Process(process.pid).children(recursive=True)
+    for victim in [*children, process]:
+        victim.send_signal(how)
     return process.communicate(timeout=60)[1]
 
 
@@ -81,17 +81,8 @@ def test_two_processes_killed_at_random_moments_end_with_the_file_of_one_that_wa
     keys = (*TEACHER, "--max_train_samples", 400 * kills)
     ok(stage("generate", GENERATE, "--output_dir", tmp_path / "whole", *keys))
     file, rng = tmp_path / "killed/generations.jsonl", random.Random(kills)
-    command = [
-        "bash",
-        "launch.sh",
-        "generate",
-        GENERATE,
-        "--accelerate",
-        "ddp",
-        "--num-processes",
-        2,
-        *keys,
-    ]
+    command = ["bash", "launch.sh", "generate", GENERATE]
+    command += ["--accelerate", "ddp", "--num-processes", 2, *keys]
     for _ in range(kills):
         there = file.read_bytes().count(b"\n") if file.exists() else 0
         killed(
@@ -113,19 +104,11 @@ def test_two_processes_killed_at_random_moments_end_with_the_file_of_one_that_wa
 
 def test_control_c_leaves_whole_lines_and_says_how_to_go_on(tmp_path):
     file = tmp_path / "generations.jsonl"
-    command = [
-        sys.executable,
-        "recipes/generate.py",
-        "--config",
-        GENERATE,
-        *TEACHER,
-        "--output_dir",
-        tmp_path,
-    ]
-    said = killed(command, file, 1, how=signal.SIGINT)
-    assert (
-        "stopped; the same command resumes from what is written" in said and "Traceback" not in said
-    )
+    command = [sys.executable, "recipes/generate.py", "--config", GENERATE, *TEACHER]
+    command += ["--output_dir", tmp_path]
+    output = killed(command, file, 1, how=signal.SIGINT)
+    assert "stopped; the same command resumes from what is written" in output
+    assert "Traceback" not in output
     rows = read_jsonl(file)
     assert rows and file.read_bytes().count(b"\n") == len(rows)
 

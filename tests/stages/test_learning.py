@@ -1,4 +1,4 @@
-"""What takes minutes to show: that a run learns, not only that it runs."""
+"""That a run learns, not only that it runs; this takes minutes."""
 
 import json
 import sys
@@ -12,7 +12,7 @@ ARITHMETIC = "recipes/arithmetic"
 
 
 def scores(base, folder):
-    """Held-out scores of `base` and of the policy that was trained from it; `pytest -s` shows the table."""
+    """Held-out scores of `base` and of the policy trained from it; `pytest -s` shows the table."""
     done = ok(
         stage(
             "evaluate",

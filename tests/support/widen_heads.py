@@ -1,18 +1,18 @@
-"""The small models of recipes/arithmetic with attention heads of a size that vLLM has kernels for on every machine."""
+"""The small models of recipes/arithmetic, with attention heads of a size that vLLM supports."""
 
 import math
 from pathlib import Path
 
-HEAD_SIZE = (
-    32  # the smallest one that vLLM's CPU attention knows; the shipped models have 24 and 14
-)
+# The smallest size that vLLM's attention has on a CPU; the heads of the models have 24 and 14.
+HEAD_SIZE = 32
 
 
 def widen(source: Path, folder: Path) -> Path:
     """Writes to `folder` a model with heads of 32 that computes what `source` computes.
 
-    The added dimensions are zero. Rotary embeddings turn dimension i with i + size/2 at theta^(-2i/size), so the old ones keep
-    their partners and, by another theta, their speeds; and since attention divides by the root of the size, queries grow by it.
+    The added dimensions are zero. Rotary embeddings turn dimension i together with i + size/2, at
+    the speed theta^(-2i/size): the old dimensions keep their partners and, with another theta,
+    their speeds. Attention divides by the root of the size, so the queries are scaled up by it.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM

@@ -82,7 +82,7 @@ class Config:
 
     @property
     def run_dir(self) -> Path:
-        """Folder of the run: `output_dir`, or outputs/<recipe>; a control run has one of its own."""
+        """Folder of the run: `output_dir`, or outputs/<recipe>; a control run has its own."""
         folder = Path(self.parse(RunArguments).output_dir or Path("outputs") / self.recipe)
         control = self.parse(ControlArguments).control
         return folder / f"control_{control}" if control else folder
@@ -97,7 +97,7 @@ class Config:
         return [key for key in keys if key]
 
     def resolve(self, *classes: type) -> dict[str, Any]:
-        """Typed values of all keys that were set and belong to `classes` (default: all parsed ones).
+        """Typed values of the keys that were set and belong to `classes`; by default to all parsed.
 
         Secrets are left out.
         """

@@ -22,7 +22,7 @@ class StageSpec:
     Attributes:
         name: the script's name, as in recipes/<name>.py and recipes/defaults/<name>.yaml.
         arguments: dataclasses whose fields are the stage's keys.
-        trl_config: TRL's class of training arguments, such as "GRPOConfig", for a stage that trains.
+        trl_config: TRL's class of training arguments, such as "GRPOConfig"; `None` for others.
         artifact: folder or file that the stage writes, relative to the folder of the run.
     """
 
@@ -32,7 +32,7 @@ class StageSpec:
     artifact: str = ""
 
     def known_keys(self) -> set[str]:
-        """All keys that the stage takes; TRL's are read without importing it, which takes seconds."""
+        """All keys that the stage takes. TRL, which takes seconds to import, is not imported."""
         # Ours, then those of TRL.
         known = {f.name for cls in self.arguments for f in fields(cls)}
         if self.trl_config:

@@ -1,4 +1,4 @@
-"""Samples and scores completions of questions into a JSONL file: shared by `generate` and `evaluate`.
+"""Samples and scores completions into a JSONL file: shared by `generate` and `evaluate`.
 
 A run that is started again samples only what the file lacks.
 """

@@ -62,7 +62,7 @@ def file_sha256(path: Path) -> str:
 
 
 def git_commit() -> str | None:
-    """The commit of this repository, `-dirty` if files differ from it; `None` outside a checkout."""
+    """The commit of this repository, with `-dirty` if files differ; `None` outside a checkout."""
     command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
     command += ["--abbrev=40", "--exclude=*"]
     # An installation without git, or outside a checkout, is no mistake.

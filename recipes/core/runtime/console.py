@@ -1,4 +1,4 @@
-"""What a stage prints: its own lines and one progress bar, not the chatter of the libraries below it."""
+"""What a stage prints: its own lines and one progress bar, without the chatter of libraries."""
 
 import logging
 import os

@@ -11,7 +11,7 @@ SHARDINGS = ("DEEPSPEED", "FSDP")
 
 
 def has_accelerator() -> bool:
-    """Whether the stages run on a GPU or the like: there is one, and the launch did not forbid it."""
+    """Whether the stages run on an accelerator: there is one, and the launch did not forbid it."""
     # Asked first: it needs no torch, which takes seconds to import.
     if os.environ.get("ACCELERATE_USE_CPU", "").lower() == "true":
         return False

@@ -1,4 +1,4 @@
-"""Recognises failures that deserve their own message: no memory, no disk space, a lost connection."""
+"""Recognises failures with a message of their own: no memory, no space, a lost connection."""
 
 import errno
 import shutil

@@ -1,4 +1,4 @@
-"""The rollouts of a GRPO run: every completion with its rewards and its advantage, as JSON lines."""
+"""The rollouts of a GRPO run: every completion with its rewards and advantage, as JSON lines."""
 
 from pathlib import Path
 from typing import Any, TypedDict
@@ -26,7 +26,7 @@ class Rollout(TypedDict):
 
 
 class RolloutLog:
-    """The files rollouts/train.jsonl and rollouts/eval.jsonl of a run; for the main process only."""
+    """The files rollouts/train.jsonl and eval.jsonl of a run; for the main process only."""
 
     def __init__(self, folder: Path, resume_step: int | None) -> None:
         """`resume_step` is the step that a checkpoint was saved after; `None` without one."""

@@ -1,4 +1,4 @@
-"""Runs a trainer: from its checkpoint to a verified model, or to one readable line about a failure."""
+"""Runs a trainer from its checkpoint to a verified model, or to one line about a failure."""
 
 import logging
 import os
