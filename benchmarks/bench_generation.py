@@ -1,10 +1,15 @@
-"""How fast does `generate` draw completions, against a plain loop over `model.generate` at the same batch size?
+"""Compares the speed of sampling in `generate` with a plain loop over `model.generate`.
 
     python -m benchmarks.bench_generation [--model_name_or_path FOLDER] [--key value ...]
 
-The teacher is a LoRA adapter on the model (the base that arithmetic ships), as GRPO leaves it. Both sides answer the same questions
-equally often, by turns, three times; the medians count. Ours is the whole of `generate`: drawing, judging and writing. The plain
-loop takes the questions in the order of the dataset; once with the adapter as it is loaded, once merged.
+Takes the keys of `generate`. The teacher is an untrained LoRA adapter on the model (default: the
+base that the recipe arithmetic ships), as GRPO saves one.
+
+Both sides answer the same questions equally often, with the same batch size, in turns. Ours is all
+of `generate` but the selection: sampling, scoring and writing. The plain loop takes the questions
+in the order of the dataset, once with the adapter as it is loaded, once merged into its base.
+
+Prints the lengths of the completions, and the median speed of each side and the ratio to ours.
 """
 
 import statistics
@@ -12,128 +17,170 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trl import ModelConfig
 
-from recipes.core.config.config import load_config
-from recipes.core.config.stage import RunArguments
-from recipes.core.data.questions import load_questions
-from recipes.core.distillation.select_traces import TraceArguments
-from recipes.core.generation.collect import SamplingJob, collect_samples
-from recipes.core.generation.samplers import SamplerArguments, TransformersSampler
-from recipes.core.generation.sampling import SamplingArguments, batches
-from recipes.core.models.loading import load_kwargs, load_model
-from recipes.core.prompts.messages import render_prompt
-from recipes.core.prompts.tokenizer import load_tokenizer
-from recipes.generate import GenerateArguments, key
+from recipes.core.config import Config, load_config
+from recipes.core.data import drop_duplicates, load_questions
+from recipes.core.generation import SamplingArguments, SamplingJob, collect_samples
+from recipes.core.generation.sampling import batches
+from recipes.core.generation.transformers_sampler import TransformersSampler
+from recipes.core.models.loading import load_kwargs
+from recipes.core.prompts import load_tokenizer, render_prompt
+from recipes.generate import STAGE, GenerateArguments
 from rewards import get_reward
 
-ROUNDS = 3
-DEFAULTS = ["--max_train_samples", "512", "--num_generations", "4", "--batch_size", "256"]
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedTokenizerBase
+
+ROUNDS = 3  # that are measured, after one that warms everything up
+DEFAULT_CONFIG = ["--config", "recipes/arithmetic/generate.yaml"]
+DEFAULT_KEYS = ["--max_train_samples", "512", "--num_generations", "4", "--batch_size", "256"]
+DEFAULT_MODEL = "recipes/arithmetic/models/base"
+
+OURS = "ours"
+PLAIN_ADAPTER = "plain loop, adapter"
+PLAIN_MERGED = "plain loop, merged"
+
+
+class Sides(NamedTuple):
+    """What is compared, by name: speeds of each round, and the lengths of our completions."""
+
+    speeds: dict[str, list[float]]
+    lengths: list[int]
 
 
 def main() -> None:
-    kinds = (GenerateArguments, SamplingArguments, ModelConfig)
-    argv = [*DEFAULTS, *sys.argv[1:]]
-    argv = argv if "--config" in argv else ["--config", "recipes/arithmetic/generate.yaml", *argv]
-    config = load_config(
-        "generate", *kinds, RunArguments, SamplerArguments, TraceArguments, argv=argv
-    )
-    args, sampling, model_args = (config.parse(cls) for cls in kinds)
-    name = model_args.model_name_or_path or "recipes/arithmetic/models/base"
+    # The command line comes last and wins over the defaults.
+    argv = [*DEFAULT_KEYS, *sys.argv[1:]]
+    if "--config" not in argv:
+        argv = [*DEFAULT_CONFIG, *argv]
+    config = load_config(STAGE, argv)
+    args = config.parse(GenerateArguments)
+    model = config.parse(ModelConfig).model_name_or_path or DEFAULT_MODEL
     questions = load_questions(args, args.dataset_train_split, args.max_train_samples)
+    questions = drop_duplicates(questions)
 
+    # The adapter and the samples are removed at the end.
+    with tempfile.TemporaryDirectory() as folder:
+        sides = measure(config, model, questions, folder)
+    per_question = config.parse(SamplingArguments).num_generations
+    title = f"{len(questions)} questions x {per_question}, batch {args.batch_size}, {model}\n"
+    sys.stdout.write(title + describe(sides))
+
+
+def measure(config: Config, model: str, questions: "Dataset", folder: str) -> Sides:
+    """Samples `ROUNDS` times from each side, in turns.
+
+    So a change in the load of the machine meets all of them.
+    """
+    args = config.parse(GenerateArguments)
+    sampling = config.parse(SamplingArguments)
+
+    # The same weights twice: as an adapter, and merged, which is how our sampler loads it.
+    tokenizer = load_tokenizer(model, args.chat_template)
+    adapter = save_and_load_adapter(model, config.parse(ModelConfig), folder)
+    sampler = TransformersSampler(folder, config.parse(ModelConfig), tokenizer)
+    adapter.to(sampler.model.device)
+    plain_loop = PlainLoop(tokenizer, questions, sampling, args.batch_size)
+    scorers = {"correct": get_reward("accuracy"), "format": get_reward("format")}
+
+    # A round is a seed, the same one for all sides.
+    sides = Sides(speeds={OURS: [], PLAIN_ADAPTER: [], PLAIN_MERGED: []}, lengths=[])
+    for seed in range(ROUNDS + 1):
+        file = Path(folder, f"{seed}.jsonl")
+        job = SamplingJob(questions, sampling, scorers, file, seed, args.batch_size, label=OURS)
+        samples, stats = collect_samples(sampler, job)
+        measured = {
+            OURS: stats["tokens_per_second"],
+            PLAIN_ADAPTER: plain_loop.run(adapter, seed),
+            PLAIN_MERGED: plain_loop.run(sampler.model, seed),
+        }
+        if seed > 0:  # the first round warms everything up
+            sides.lengths.extend(sample["tokens"] for sample in samples)
+            for side, speed in measured.items():
+                sides.speeds[side].append(speed)
+    return sides
+
+
+def save_and_load_adapter(model: str, model_args: ModelConfig, folder: str) -> Any:
+    """Saves an untrained LoRA adapter of all linear layers, and loads it without merging."""
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
-    with tempfile.TemporaryDirectory() as folder:
-        plain = AutoModelForCausalLM.from_pretrained(name, **load_kwargs(model_args))
-        get_peft_model(plain, LoraConfig(r=16, target_modules="all-linear")).save_pretrained(folder)
-        tokenizer = load_tokenizer(name, args.chat_template)
-        adapter = AutoModelForCausalLM.from_pretrained(folder, **load_kwargs(model_args))
-        merged = load_model(folder, model_args)
-        judges = {"verdict": get_reward("accuracy"), "format": get_reward("format")}
-        keys = [key(row) for row in questions]
-        sides: dict[str, list[float]] = {
-            "ours": [],
-            "plain loop, adapter": [],
-            "plain loop, merged": [],
-        }
-        lengths: list[int] = []
-        for number in range(ROUNDS + 1):
-            wanted = SamplingJob(
-                questions,
-                keys,
-                sampling,
-                judges,
-                Path(folder, f"{number}.jsonl"),
-                number,
-                args.batch_size,
-            )
-            rows, measured = collect_samples(TransformersSampler(merged, tokenizer), wanted, "ours")
-            speeds = [measured["tokens_per_second"]]
-            speeds += [
-                loop(model, tokenizer, questions, sampling, args.batch_size, number)
-                for model in (adapter, merged)
-            ]
-            if number:  # the first round warms everything up
-                lengths = sorted(row["tokens"] for row in rows)
-                for side, speed in zip(sides, speeds, strict=True):
-                    sides[side].append(speed)
-    tenths = [lengths[round(place * (len(lengths) - 1) / 10)] for place in (0, 1, 5, 9, 10)]
-    lines = [
-        f"{len(questions)} questions x {sampling.num_generations}, batch {args.batch_size}, {name}"
-    ]
-    lines.append(f"completions: shortest, 10 %, median, 90 % and longest of {tenths} tokens")
-    ours = statistics.median(sides["ours"])
-    for side, measured_speeds in sides.items():
-        speed = statistics.median(measured_speeds)
-        spread = f"{min(measured_speeds):.0f} to {max(measured_speeds):.0f}"
-        lines.append(
-            f"{side}: {speed:.0f} tokens/s ({spread}); ours is {ours / speed:.2f} times as fast"
-        )
-    sys.stdout.write("\n".join(lines) + "\n")
+    base = AutoModelForCausalLM.from_pretrained(model, **load_kwargs(model_args))
+    lora = LoraConfig(r=16, target_modules="all-linear")
+    get_peft_model(base, lora).save_pretrained(folder)
+    return AutoModelForCausalLM.from_pretrained(folder, **load_kwargs(model_args))
 
 
-def loop(
-    model: Any,
-    tokenizer: Any,
-    questions: Any,
-    sampling: SamplingArguments,
-    batch_size: int,
-    seed: int,
-) -> float:
-    """Tokens per second of the plain loop."""
-    import torch
+class PlainLoop:
+    """The peer: fixed batches of prompts, in the order of the dataset, through `model.generate`."""
 
-    torch.manual_seed(seed)
-    texts = [
-        render_prompt(tokenizer, prompt)
-        for prompt in questions["prompt"]
-        for _ in range(sampling.num_generations)
-    ]
-    tokens, started = 0, time.perf_counter()
-    for batch in batches(len(texts), batch_size):
-        inputs = tokenizer(
-            [texts[index] for index in batch],
-            return_tensors="pt",
-            padding=True,
-            add_special_tokens=False,
+    def __init__(
+        self,
+        tokenizer: "PreTrainedTokenizerBase",
+        questions: "Dataset",
+        sampling: SamplingArguments,
+        batch_size: int,
+    ) -> None:
+        self.tokenizer = tokenizer
+        self.sampling = sampling
+        self.batch_size = batch_size
+        self.prompts: list[str] = []
+        for prompt in questions["prompt"]:
+            self.prompts += [render_prompt(tokenizer, prompt)] * sampling.num_generations
+
+    def run(self, model: Any, seed: int) -> float:
+        """Samples one completion for each prompt, and returns tokens per second."""
+        import torch
+
+        torch.manual_seed(seed)
+        tokens = 0
+        started = time.perf_counter()
+        for batch in batches(len(self.prompts), self.batch_size):
+            tokens += self._sample(model, [self.prompts[index] for index in batch])
+        return tokens / (time.perf_counter() - started)
+
+    def _sample(self, model: Any, prompts: list[str]) -> int:
+        """Samples one batch and decodes it; returns the number of its tokens without padding."""
+        import torch
+
+        inputs = self.tokenizer(
+            prompts, return_tensors="pt", padding=True, add_special_tokens=False
         )
         with torch.inference_mode():
             output = model.generate(
                 **inputs.to(model.device),
-                max_new_tokens=sampling.max_completion_length,
+                max_new_tokens=self.sampling.max_completion_length,
                 do_sample=True,
-                temperature=sampling.temperature,
-                top_p=sampling.top_p,
-                top_k=sampling.top_k,
+                temperature=self.sampling.temperature,
+                top_p=self.sampling.top_p,
+                top_k=self.sampling.top_k,
             )
+
+        # `generate` decodes its completions, so the plain loop does too.
         completions = output[:, inputs["input_ids"].shape[1] :]
-        tokenizer.batch_decode(completions, skip_special_tokens=True)
-        tokens += int((completions != tokenizer.pad_token_id).sum())
-    return tokens / (time.perf_counter() - started)
+        self.tokenizer.batch_decode(completions, skip_special_tokens=True)
+        return int((completions != self.tokenizer.pad_token_id).sum())
+
+
+def describe(sides: Sides) -> str:
+    """The lengths of the completions and the speed of each side."""
+    ordered = sorted(sides.lengths)
+    quantiles = [ordered[round(tenth * (len(ordered) - 1) / 10)] for tenth in (0, 1, 5, 9, 10)]
+    text = f"completions: shortest, 10 %, median, 90 % and longest of {quantiles} tokens\n"
+    ours = statistics.median(sides.speeds[OURS])
+    for side, measured in sides.speeds.items():
+        speed = statistics.median(measured)
+        spread = f"{min(measured):.0f} to {max(measured):.0f}"
+        text += f"{side}: {speed:.0f} tokens/s ({spread})"
+        if side != OURS:
+            text += f"; ours is {ours / speed:.2f} times as fast"
+        text += "\n"
+    return text
 
 
 if __name__ == "__main__":

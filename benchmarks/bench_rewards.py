@@ -1,219 +1,150 @@
-"""The accuracy reward against trl.rewards.accuracy_reward, both on the same completions in the same run.
+"""Compares the speed of the accuracy reward with that of `trl.rewards.accuracy_reward`.
 
     python -m benchmarks.bench_rewards [--completions 2000]
 
-Prints a ratio for GSM8K-style golds, for a mix of LaTeX golds and for a batch of 64 of which 8 are built to hang, and every
-verdict that differs. Groups of 8 completions share a question, as in GRPO; half of the answers are wrong;
-each side sees each completion once, in batches of 64.
+Both score the same completions in the same run, each completion once: gold answers as in GSM8K,
+gold answers in LaTeX, and a batch of 64 with 8 answers that are built to hang. Groups of 8
+completions share a question, as in GRPO; half of the answers are wrong.
+
+Prints, for each of the three, the ratio, and every completion that the two score differently.
 """
 
 import argparse
 import logging
-import random
 import sys
 import time
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
-Case = tuple[str, str, bool]  # gold, answer, and whether it was made to be right
+from benchmarks.reward_cases import (
+    BATCH_SIZE,
+    LATEX,
+    Case,
+    generate_cases,
+    generate_hanging_batch,
+    integer,
+)
 
-GROUP = 8
+Messages = list[dict[str, str]]
 
-
-def integers(rng: random.Random) -> tuple[str, list[str], list[str]]:
-    """A gold as GSM8K writes it after `####`, right answers, wrong ones."""
-    n = rng.choice(
-        [rng.randrange(1, 100), rng.randrange(100, 10_000), rng.randrange(1_000, 10_000_000)]
-    )
-    gold = f"{n:,}" if rng.random() < 0.5 else str(n)
-    return (
-        gold,
-        [f"{n}", f"{n:,}", f"{n}.00", f"{n}.0"],
-        [f"{n + 1}", f"1{n}", f"{n}.5", f"-{n}", f"{10 * n}"],
-    )
-
-
-def fractions(rng: random.Random) -> tuple[str, list[str], list[str]]:
-    a, b, k = rng.randrange(1, 40), rng.randrange(41, 99), rng.randrange(2, 5)
-    right = [
-        rf"\frac{{{a}}}{{{b}}}",
-        rf"\dfrac{{{a}}}{{{b}}}",
-        f"{a}/{b}",
-        rf"\frac{{{a * k}}}{{{b * k}}}",
-    ]
-    return (
-        right[0],
-        right,
-        [rf"\frac{{{b}}}{{{a}}}", rf"\frac{{{a + 1}}}{{{b}}}", f"{a}/{b + 1}", str(a)],
-    )
+THINKING = (
+    "Natalia sold 48/2 = 24 clips in May. "
+    "Together she sold 48+24 = 72 clips in April and May, and so on. "
+) * 3
 
 
-def roots(rng: random.Random) -> tuple[str, list[str], list[str]]:
-    a, b = rng.randrange(2, 30), rng.choice([2, 3, 5, 6, 7, 10, 11, 13])
-    right = [
-        rf"{a}\sqrt{{{b}}}",
-        rf"{a} \sqrt{{{b}}}",
-        rf"\sqrt{{{a * a * b}}}",
-        rf"{a}\cdot\sqrt{{{b}}}",
-    ]
-    return (
-        right[0],
-        right,
-        [rf"{a}\sqrt{{{b + 1}}}", rf"{a + 1}\sqrt{{{b}}}", rf"\sqrt{{{a * b}}}", str(a * b)],
-    )
+class Measurement(NamedTuple):
+    """The scores of one side, and the seconds that they took."""
 
-
-def intervals(rng: random.Random) -> tuple[str, list[str], list[str]]:
-    a, b = rng.randrange(-20, 5), rng.randrange(6, 40)
-    right = [f"[{a},{b})", f"[{a}, {b})", rf"\left[{a}, {b}\right)"]
-    return right[0], right, [f"({a},{b})", f"[{a},{b}]", f"[{a},{b + 1})", rf"[{a},\infty)"]
-
-
-def sets(rng: random.Random) -> tuple[str, list[str], list[str]]:
-    a, b, c = rng.sample(range(-30, 60), 3)
-    right = [rf"\{{{a},{b},{c}\}}", rf"\{{{a}, {b}, {c}\}}", rf"\{{{c},{a},{b}\}}"]
-    return (
-        right[0],
-        right,
-        [rf"\{{{a},{b}\}}", rf"\{{{a},{b},{c + 1}\}}", rf"\{{{a},{b},{c},{c + 2}\}}"],
-    )
-
-
-def polynomials(rng: random.Random) -> tuple[str, list[str], list[str]]:
-    a, b = rng.randrange(1, 15), rng.randrange(1, 15)
-    right = [
-        f"x^2+{a + b}x+{a * b}",
-        f"x^2 + {a + b}x + {a * b}",
-        f"(x+{a})(x+{b})",
-        f"{a * b}+{a + b}x+x^2",
-    ]
-    return (
-        right[0],
-        right,
-        [
-            f"x^2-{a + b}x+{a * b}",
-            f"x^2+{a + b}x+{a * b + 1}",
-            f"(x+{a})(x+{b + 1})",
-            f"x^3+{a + b}x+{a * b}",
-        ],
-    )
-
-
-def units(rng: random.Random) -> tuple[str, list[str], list[str]]:
-    n, unit = rng.randrange(2, 900), rng.choice(["cm", "miles", "hours", "kg"])
-    right = [rf"{n}\text{{ {unit}}}", rf"{n} \text{{ {unit}}}", rf"{n}\ \text{{{unit}}}", str(n)]
-    return right[0], right, [rf"{n + 1}\text{{ {unit}}}", str(n + 3), rf"1{n}\text{{ {unit}}}"]
-
-
-def matrices(rng: random.Random) -> tuple[str, list[str], list[str]]:
-    a, b, c, d = (rng.randrange(-9, 20) for _ in range(4))
-
-    def matrix(kind: str, d: int, space: str = "") -> str:
-        return rf"\begin{{{kind}}}{a}{space}&{space}{b}{space}\\{space}{c}{space}&{space}{d}\end{{{kind}}}"
-
-    right = [matrix("pmatrix", d), matrix("pmatrix", d, " "), matrix("bmatrix", d)]
-    return (
-        right[0],
-        right,
-        [matrix("pmatrix", d + 1), matrix("pmatrix", -d - 1), matrix("bmatrix", d + 2)],
-    )
-
-
-LATEX = (fractions, roots, intervals, sets, polynomials, units, matrices)
-
-
-def cases(
-    kinds: tuple[Callable[[random.Random], tuple[str, list[str], list[str]]], ...],
-    count: int,
-    seed: int,
-) -> list[Case]:
-    rng, made = random.Random(seed), []
-    for index in range(count // GROUP):
-        gold, right, wrong = kinds[index % len(kinds)](rng)
-        for n in range(GROUP):
-            made.append((gold, rng.choice(wrong if n % 2 else right), n % 2 == 0))
-    return made
-
-
-def hanging(seed: int) -> list[Case]:
-    """A batch of 64: 8 answers built to hang, 56 usual ones."""
-    built = [
-        "9^{9^{9^{9}}}", "7^{8^{9^{9}}}", "(" * 2000 + "3" + ")" * 2000, "[" * 2000 + "3" + "]" * 2000,
-        "{" * 2000 + "3" + "}" * 2000, "+".join(f"{n}!" for n in range(1000, 3000)), "9999999!", r"\sum_{k=1}^{99999999} k!",
-    ]  # fmt: skip
-    batch = cases((integers, *LATEX), 64, seed)
-    for index, answer in enumerate(built):
-        batch[8 * index + 1] = (batch[8 * index][0], answer, False)
-    return batch
-
-
-def completions(batch: list[Case]) -> list[list[dict[str, str]]]:
-    think = (
-        "Natalia sold 48/2 = 24 clips in May. Together she sold 48+24 = 72 clips in April and May, and so on. "
-        * 3
-    )
-    texts = [
-        f"<think>{think}</think><answer>\\boxed{{{answer}}}</answer>" for _, answer, _ in batch
-    ]
-    return [[{"role": "assistant", "content": text}] for text in texts]
-
-
-def compare(name: str, batch: list[Case], goal: str) -> None:
-    from trl.rewards import accuracy_reward
-
-    from rewards import build_rewards
-
-    (ours,), _ = build_rewards(["accuracy"])
-    judged = completions(batch)
-    golds = [f"${gold}$" for gold, _, _ in batch]
-    started = time.perf_counter()
-    our_scores = []
-    for at in range(0, len(batch), 64):
-        our_scores += ours(completions=judged[at : at + 64], answer=golds[at : at + 64])
-    ours_seconds = time.perf_counter() - started
-    started = time.perf_counter()
-    their_scores = accuracy_reward(completions=judged, solution=golds)
-    theirs_seconds = time.perf_counter() - started
-    different = [
-        (*case, a, b) for case, a, b in zip(batch, our_scores, their_scores, strict=True) if a != b
-    ]
-    surprising = sum(
-        bool(score) != right for (_, _, right), score in zip(batch, our_scores, strict=True)
-    )
-    write = sys.stdout.write
-    write(
-        f"{name}: {theirs_seconds / ours_seconds:.1f} times as fast ({goal})\n"
-        f"    ours {len(batch) / ours_seconds:,.0f} completions/s ({ours_seconds:.2f} s), "
-        f"TRL {len(batch) / theirs_seconds:,.0f} ({theirs_seconds:.2f} s)\n"
-        f"    equal verdicts {1 - len(different) / len(batch):.2%}; {surprising} of ours differ from how the answer was made\n"
-    )
-    for gold, answer, right, our_score, their_score in different:
-        made = "right" if right else "wrong"
-        write(
-            f"    gold {gold!r}, answer {answer[:60]!r}, made {made}: ours {our_score}, TRL {their_score}\n"
-        )
+    scores: list[float | None]
+    seconds: float
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        "python -m benchmarks.bench_rewards",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--completions", type=int, default=2000)
     count = parser.parse_args().completions
+
+    # The goals are those that the reward was written for.
+    warm_up()
+    compare("GSM8K-style gold answers", generate_cases([integer], count, seed=1), "goal: 50")
+    compare("LaTeX gold answers", generate_cases(LATEX, count, seed=2), "goal: 8")
+    hanging = generate_hanging_batch(seed=3)
+    compare("64 completions, 8 of them built to hang", hanging, "goal: ours under 5 s")
+
+
+def warm_up() -> None:
+    """Imports what both sides need and starts the first worker, so that neither is measured."""
     logging.getLogger("math_verify").setLevel(logging.CRITICAL)
     from math_verify import parse, verify
 
+    verify(parse(r"$\frac{1}{2}$"), parse(r"$\sqrt{2}$"))
+    score_ours([Case(r"\sqrt{2}", "x", is_correct=False)])
+
+
+def compare(name: str, cases: list[Case], goal: str) -> None:
+    """Scores the cases with both rewards and prints what differs."""
+    ours = score_ours(cases)
+    theirs = score_with_trl(cases)
+
+    # Scores that differ from each other, and those of ours that differ from how a case was made.
+    different = []
+    surprising = 0
+    for case, our_score, their_score in zip(cases, ours.scores, theirs.scores, strict=True):
+        surprising += bool(our_score) != case.is_correct
+        if our_score != their_score:
+            kind = "correct" if case.is_correct else "wrong"
+            different.append(
+                f"    gold {case.gold!r}, answer {case.answer[:60]!r}, generated as {kind}: "
+                f"ours {our_score}, TRL {their_score}\n"
+            )
+
+    # The ratio first: it is what the goal is about.
+    our_speed = len(cases) / ours.seconds
+    their_speed = len(cases) / theirs.seconds
+    sys.stdout.write(
+        f"{name}: {theirs.seconds / ours.seconds:.1f} times as fast ({goal})\n"
+        f"    ours {our_speed:,.0f} completions/s ({ours.seconds:.2f} s), "
+        f"TRL {their_speed:,.0f} ({theirs.seconds:.2f} s)\n"
+        f"    equal scores {1 - len(different) / len(cases):.2%}; "
+        f"{surprising} of ours differ from how the answer was generated\n"
+    )
+    sys.stdout.write("".join(different))
+
+
+def score_ours(cases: list[Case]) -> Measurement:
+    """The scores of our accuracy reward, in batches of `BATCH_SIZE`."""
     from rewards import build_rewards
 
-    verify(
-        parse(r"$\frac{1}{2}$"), parse(r"$\sqrt{2}$")
-    )  # both sides start warm: imports and the first worker are paid
-    build_rewards(["accuracy"])[0][0](
-        completions=["<think>a</think><answer>$x$</answer>"], answer=[r"\sqrt{2}"]
-    )
-    compare("GSM8K-style golds", cases((integers,), count, seed=1), "goal: 50")
-    compare("LaTeX golds", cases(LATEX, count, seed=2), "goal: 8")
-    compare("64 completions, 8 of them built to hang", hanging(seed=3), "goal: ours under 5 s")
+    (accuracy,), _ = build_rewards(["accuracy"])
+    completions = make_completions(cases)
+    golds = make_golds(cases)
+
+    # As in training, where a call scores one batch.
+    def score() -> list[float | None]:
+        scores: list[float | None] = []
+        for start in range(0, len(cases), BATCH_SIZE):
+            batch = slice(start, start + BATCH_SIZE)
+            scores += accuracy(completions=completions[batch], answer=golds[batch])
+        return scores
+
+    return measure(score)
+
+
+def score_with_trl(cases: list[Case]) -> Measurement:
+    """The scores of TRL's accuracy reward, which scores one completion after the other."""
+    from trl.rewards import accuracy_reward
+
+    completions = make_completions(cases)
+    golds = make_golds(cases)
+    return measure(lambda: accuracy_reward(completions=completions, solution=golds))
+
+
+def measure(score: Callable[[], Any]) -> Measurement:
+    """The scores, and how long they took."""
+    started = time.perf_counter()
+    scores = score()
+    return Measurement(scores, time.perf_counter() - started)
+
+
+def make_completions(cases: list[Case]) -> list[Messages]:
+    """Well-formed completions with the answers of the cases in a box."""
+    completions = []
+    for case in cases:
+        answer = rf"<answer>\boxed{{{case.answer}}}</answer>"
+        content = f"<think>{THINKING}</think>{answer}"
+        completions.append([{"role": "assistant", "content": content}])
+    return completions
+
+
+def make_golds(cases: list[Case]) -> list[str]:
+    """The gold answers as TRL's reward needs them: in LaTeX's dollar signs."""
+    return [f"${case.gold}$" for case in cases]
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

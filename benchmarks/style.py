@@ -85,6 +85,7 @@ class Density:
                 self.characters += len(text)
                 self.code_lines += number not in comments | docstrings
 
+        # Node by node: nested expressions count as often as they occur.
         for node in ast.walk(tree):
             self._add_expression(node)
 
@@ -190,6 +191,7 @@ def find_mains(path: Path) -> Iterator[MainFunction]:
 
 def measure_main(file: Path, function: ast.FunctionDef | ast.AsyncFunctionDef) -> MainFunction:
     """The size of a function."""
+    # A call counts once, however often it occurs: `f(1); f(2)` is one thing to know.
     names = set()
     calls = set()
     for node in ast.walk(function):

@@ -219,6 +219,7 @@ def write_scores(
     """Writes scores.json and its manifest."""
     sampling = vars(config.parse(SamplingArguments)) | {"seed": config.parse(RunArguments).seed}
     write_json(config.run_dir / "scores.json", scores.to_dict() | {"sampling": sampling})
+    # What the scores depend on: the questions and the weights.
     inputs: dict[str, object] = {}
     for benchmark in benchmarks:
         inputs[benchmark.name] = dataset_fingerprint(benchmark.questions)

@@ -29,6 +29,7 @@ CHECK_COMMAND = "python -m recipes.tools.check --config"
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command; the exit code is 2 for a mistake of the user."""
     args = make_parser().parse_args(argv)
+    # Scores go to stdout; messages must not mix with them.
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         if args.command == "score":
@@ -55,6 +56,7 @@ def make_parser() -> argparse.ArgumentParser:
     audit_parser = commands.add_parser("audit", help="show what rewards pay to a model that cheats")
     audit_parser.add_argument("--config", help=argparse.SUPPRESS)  # moved to recipes.tools.check
 
+    # Both commands name rewards in the same way.
     for command_parser in (score_parser, audit_parser):
         command_parser.add_argument(
             "--reward",

@@ -61,6 +61,7 @@ def flexible_completion(text: str) -> str:
 
 def _last_answer(text: str) -> str:
     """The last answer block, closed or not, else the last `\\boxed{}`, number or line."""
+    # From the most explicit way to give an answer to the least.
     if "<answer>" in text:
         return text.rpartition("<answer>")[2].partition("</answer>")[0]
     boxes = boxed(text)

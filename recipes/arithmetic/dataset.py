@@ -22,6 +22,7 @@ TRAIN_PRODUCTS = 576
 
 def products() -> tuple[list[Factors], list[Factors]]:
     """The factors (a, b) of the training questions and of the held-out questions; disjoint."""
+    # A fixed seed: the split is part of the recipe, and the shipped models depend on it.
     factors = list(product(range(10, 100), range(2, 10)))
     random.Random(0).shuffle(factors)
     return factors[:TRAIN_PRODUCTS], factors[TRAIN_PRODUCTS:]
@@ -36,6 +37,7 @@ def questions() -> "DatasetDict":
         rows = []
         for (a, b), c in product(factors, range(1, 10)):
             rows.append({"question": f"{a}*{b}+{c}", "answer": str(a * b + c)})
+        # Neighbours would otherwise share a product, and so would the batches of a training run.
         random.Random(1).shuffle(rows)
         splits[name] = Dataset.from_list(rows)
     return DatasetDict(splits)

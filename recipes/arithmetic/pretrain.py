@@ -93,15 +93,18 @@ def make_tokenizer() -> "PreTrainedTokenizerFast":
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
+    # The vocabulary is complete: no text of this recipe has another character.
     vocabulary = ["<pad>", "<eos>", *TAGS, *CHARACTERS]
-    # Tags are split off whole, everything else character by character.
     tokenizer = Tokenizer(
         models.WordLevel({token: i for i, token in enumerate(vocabulary)}, unk_token="<pad>")
     )
+
+    # Tags are split off whole, everything else character by character.
     tokenizer.pre_tokenizer = pre_tokenizers.Split(
         Regex("|".join([*TAGS, r"[\s\S]"])), behavior="isolated"
     )
     tokenizer.decoder = decoders.Fuse()
+
     # transformers' wrapper, with the special tokens and the chat template.
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>", padding_side="left"
@@ -188,7 +191,8 @@ def main() -> None:
     )
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    # Both models, or the one that was asked for.
+
+    # Both models, or the one that was asked for; each has the same weights either way.
     for name, size in SIZES.items():
         if options.only in (None, name):
             chosen = ModelSize(**vars(size) | {"steps": options.steps or size.steps})

@@ -37,6 +37,7 @@ def read_jsonl(path: Path) -> list[Row]:
 def append_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Appends whole lines and flushes them to the disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    # One write of whole lines: a kill tears the last line at most.
     lines = [json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows]
     with path.open("ab") as file:
         file.write(b"".join(lines))
@@ -55,6 +56,7 @@ def filter_jsonl(path: Path, wanted: Callable[[Row], bool]) -> list[Row]:
 def replace_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Replaces the content of the file by `rows`, atomically."""
     temporary = _temporary(path)
+    # Left over from a process that was killed here.
     temporary.unlink(missing_ok=True)
     append_jsonl(temporary, rows)
     temporary.replace(path)
@@ -64,6 +66,7 @@ def write_json(path: Path, value: Any) -> None:
     """Writes one JSON document, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    # A rename is atomic; a write is not.
     temporary = _temporary(path)
     temporary.write_text(text + "\n", encoding="utf-8")
     temporary.replace(path)

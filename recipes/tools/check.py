@@ -26,6 +26,7 @@ def main() -> None:
     )
     args = parser.parse_args()
 
+    # The table names every completion and its pay; the summary is the last line.
     audit = audit_recipe(args.config)
     sys.stdout.write(f"{audit.table()}{args.config}: {audit.summary()}\n")
     if audit.problems:

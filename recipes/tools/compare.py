@@ -73,6 +73,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def default_jobs(seeds: int) -> int:
     """One stage per core, and no more than seeds; a GPU is not shared."""
+    # The device file, because asking torch takes seconds.
     if Path("/dev/nvidiactl").exists():
         return 1
     return min(seeds, os.cpu_count() or 1)
@@ -97,7 +98,9 @@ def run_all(runs: list[SeedRun], jobs: int) -> None:
 
 def collect_arms(runs: list[SeedRun]) -> dict[str, Arm]:
     """The results of all arms over all seeds."""
+    # The scores have one entry per arm, under the names that `SeedRun.evaluate` gave the models.
     arms = {name: Arm() for name in ARMS}
+    # Seed by seed, so that the seeds of all arms are in the same order.
     for run in runs:
         scores = run.scores()
         for name, cost in run.arm_costs().items():

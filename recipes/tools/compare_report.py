@@ -55,6 +55,8 @@ def seed_interval(values: list[float]) -> list[float] | None:
     """
     if len(values) < 2:
         return None
+
+    # More seeds than the table has use its last quantile, which is slightly too wide for them.
     quantile = STUDENT_T_975[min(len(values) - 2, len(STUDENT_T_975) - 1)]
     half = quantile * statistics.stdev(values) / len(values) ** 0.5
     mean = statistics.mean(values)
@@ -65,6 +67,7 @@ def table(arms: dict[str, Arm]) -> str:
     """One line per arm, means over seeds."""
     header = ["model", "accuracy", "95 % interval", "each seed", "flexible"]
     header += ["seconds", "of the teacher", "tokens", "of the teacher"]
+    # Means over the seeds; the interval is over seeds and questions.
     rows = []
     for name, arm in arms.items():
         rows.append(
@@ -107,6 +110,7 @@ def plot(arms: dict[str, Arm], file: Path) -> None:
         axes.scatter(beside, arm.accuracy, s=20, color=INK, alpha=0.7, zorder=3, label=label)
         ticks.append(f"{LABELS[name]}\n{statistics.mean(arm.seconds):.0f} s")
 
+    # Room above the bars for the numbers, and seconds below the names.
     axes.set_xticks(range(len(arms)), ticks, fontsize=10)
     axes.set(ylabel="held-out accuracy", ylim=(0, 1.08))
     axes.set_title(

@@ -79,15 +79,19 @@ class SeedRun:
 
     def distill_then_rl(self, seconds: float) -> None:
         """Half of the epochs on the traces, and RL in the seconds of the other half."""
+        # A student of its own, on the traces that the teacher has already sampled.
         epochs = float(read_yaml(self.recipe / "sft.yaml")["num_train_epochs"]) / 2
         keys = ("--seed", self.seed, *NO_CHECKPOINTS, "--num_train_epochs", epochs)
         traces = ("--traces", self.folder / "traces.jsonl")
         folder = self.folder / "then_rl"
         self._run("sft", folder, *keys, *traces, done="student/manifest.json")
+
+        # RL continues from that student.
         self._reinforce("then_rl", folder / "student", seconds)
 
     def evaluate(self) -> None:
         """Scores all arms on the held-out questions."""
+        # An arm is a model under a name of its own; the student's base is not trained at all.
         folder = self.folder
         models = (
             f"student_base={self.student}",
@@ -114,6 +118,7 @@ class SeedRun:
 
     def arm_costs(self) -> dict[str, ArmCost]:
         """What each arm cost, in the order of `ARMS`."""
+        # A student that learns traces also pays for its teacher: without it there would be none.
         teaching = self.teaching_cost()
         nothing = Cost()
         rl_only = training_cost(self.folder / "rl_only/policy")

@@ -62,6 +62,7 @@ STYLE: dict[Any, Any] = {
 def main() -> None:
     args = parse_arguments()
     run_dir = args.run_dir or Path("outputs") / args.recipe
+    # Both files come out of a run of all stages.
     curves = read_curves(run_dir / "rollouts/train.jsonl")
     scores = read_manifest(run_dir / "scores.json").get(HELD_OUT, {}).get("models", {})
     if not curves or not scores:
@@ -89,10 +90,12 @@ def parse_arguments() -> argparse.Namespace:
 def read_curves(file: Path) -> Curves:
     """The mean of each reward at each step; completions that could not be scored are left out."""
     values: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    # The rewards of all completions of a step ...
     for rollout in read_jsonl(file):
         for name, reward in rollout["rewards"].items():
             if reward is not None:
                 values[name][rollout["step"]].append(reward)
+    # ... and their mean.
     curves: Curves = {}
     for name, steps in values.items():
         curves[name] = {step: statistics.mean(rewards) for step, rewards in steps.items()}
@@ -123,6 +126,7 @@ def draw(curves: Curves, scores: dict[str, ModelScores], output: Path) -> None:
 
 def draw_curves(axes: "Axes", curves: Curves) -> None:
     """A line per reward, labelled at its end: each step faint, the running mean bold."""
+    # The lines, and where they end.
     ends: dict[str, float] = {}
     last_step = 0
     for colour, (name, by_step) in zip(COLOURS, curves.items(), strict=False):
@@ -152,6 +156,7 @@ def draw_curves(axes: "Axes", curves: Curves) -> None:
 
 def spread(heights: dict[str, float], gap: float) -> dict[str, float]:
     """The heights of labels, moved down from the highest one until none overlap."""
+    # From the top, so that a label only ever gives way to those above it.
     moved: dict[str, float] = {}
     ceiling = float("inf")
     for name in sorted(heights, key=lambda name: -heights[name]):
@@ -162,6 +167,7 @@ def spread(heights: dict[str, float], gap: float) -> dict[str, float]:
 
 def draw_scores(axes: "Axes", scores: dict[str, ModelScores]) -> None:
     """A bar per model: base models grey, trained ones in colour, each with its interval."""
+    # Bars, their intervals, and the accuracy above both.
     ticks = []
     for index, (name, score) in enumerate(scores.items()):
         accuracy = score["accuracy"]
@@ -173,6 +179,7 @@ def draw_scores(axes: "Axes", scores: dict[str, ModelScores]) -> None:
         axes.text(index, high + 0.025, f"{accuracy:.3f}", ha="center", weight="bold")
         ticks.append(f"{name.replace('_', ' ')}\n{format_parameters(score.get('parameters'))}")
 
+    # The numbers above the bars replace the axis.
     axes.set_ylim(0, 1.08)
     axes.set_yticks([])
     axes.set_xticks(range(len(scores)), ticks)

@@ -94,6 +94,7 @@ def training_cost(folder: Path) -> Cost:
 def sampling_cost(manifest: Path) -> Cost:
     """What sampling cost, by the manifest beside the samples; tokens are those of completions."""
     stats = read_manifest(manifest)["sampling"]
+    # The manifest has a mean over completions; the cost is their sum.
     return Cost(stats["completions"] * stats["seconds_per_completion"], stats["tokens"])
 
 

@@ -58,7 +58,7 @@ def main() -> None:
         )
     models = name_students(args.students)
 
-    # Train every student on the same traces, and evaluate all of them together.
+    # Train every student with the same keys on the same traces, and evaluate all of them together.
     out = run_dir / "sweep"
     for name, model in models.items():
         words = ("--traces", traces, "--model_name_or_path", model, "--save_strategy", "no")
@@ -103,8 +103,10 @@ def name_students(models: list[str]) -> dict[str, str]:
 
 def read_students(out: Path, names: list[str]) -> list[Student]:
     """The students, smallest first."""
+    # `evaluate` writes the scores into one file, and how long sampling took beside each model.
     scores = read_manifest(out / "scores.json")[HELD_OUT]["models"]
     students = []
+    # From the smallest to the largest.
     for name in sorted(names, key=lambda name: scores[name]["parameters"]):
         manifest = read_manifest(out / f"completions/{HELD_OUT}/{name}.manifest.json")
         student = Student(
@@ -144,8 +146,10 @@ def plot(students: list[Student], file: Path) -> None:
     """Accuracy against parameters, against time per answer, and against memory of the weights."""
     from matplotlib.figure import Figure
 
+    # Three panels, side by side, share the axis of accuracy.
     figure = Figure(figsize=(12, 4), layout="constrained")
     size, speed, memory = figure.subplots(1, 3, sharey=True)
+    # One accuracy, seen against three costs.
     draw_panel(size, students, [student.scores["parameters"] for student in students], unit="")
     draw_panel(speed, students, [student.answer_seconds for student in students], unit="s")
     draw_panel(memory, students, [1e6 * one.scores["weights_mb"] for one in students], unit="B")
@@ -159,9 +163,11 @@ def draw_panel(axes: "Axes", students: list[Student], costs: list[float], unit: 
     """The accuracy of each student with its interval, against one kind of cost."""
     from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
+    # matplotlib takes an interval as distances from the point.
     accuracies = [student.scores["accuracy"] for student in students]
     below = [student.scores["accuracy"] - student.scores["ci95"][0] for student in students]
     above = [student.scores["ci95"][1] - student.scores["accuracy"] for student in students]
+    # Accuracies with the distances to both ends of their intervals.
     axes.errorbar(costs, accuracies, yerr=[below, above], marker="o", capsize=3)
 
     # Names below the points; the margins leave room for those at the edges.

@@ -25,8 +25,10 @@ def equal(gold: str, answer: str) -> bool:
     """Whether math-verify takes `answer` for equal to `gold`."""
     answers = _parse(answer)
     golds = _parse_gold(gold)
+    # What is never equal to anything is settled before math-verify is asked.
     if any(map(_contradicts_itself, answers)):
         return False
+    # A list of answers must be as long as the gold one.
     for parsed_gold in golds:
         for parsed_answer in answers:
             if _differ_in_size(parsed_gold, parsed_answer):

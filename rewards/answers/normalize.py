@@ -62,12 +62,15 @@ def normalize(text: str) -> str:
     Removes delimiters, `\boxed{}` and needless spacing, and writes a symbol in one way.
     """
     text = unboxed(text).strip()
+    # Most answers: nothing to do.
     if _PLAIN_NUMBER.fullmatch(text):
         return text
+    # What surrounds the whole answer …
     text = _strip_delimiters(text)
     whole = _TEXT_COMMAND.fullmatch(text)
     if whole:
         text = whole[1].strip()
+    # … then what may stand anywhere in it.
     text = text.translate(_SYMBOLS)
     for pattern, replacement in _RULES:
         text = pattern.sub(replacement, text)
@@ -83,8 +86,10 @@ def unboxed(text: str) -> str:
     if match:
         return match[1]
     boxes = boxed(text)
+    # Several boxes are several answers; the text keeps them apart.
     if len(boxes) != 1:
         return text
+    # One box inside a text: a factor of a term, or the answer in a sentence.
     before, _, after = text.partition("\\boxed")
     after = after[after.index(boxes[0]) + len(boxes[0]) + 1 :]
     if _MATH_BEFORE.search(before) or _MATH_AFTER.match(after):

@@ -96,6 +96,7 @@ class _Reader:
 
     def sum(self) -> Sum:
         """`-a + b - c`"""
+        # Deep nesting would end in a RecursionError.
         self.depth += 1
         if self.depth > _MAX_DEPTH:
             raise Unparsable
@@ -120,6 +121,7 @@ class _Reader:
             elif self.take("/"):
                 total = _multiplied(total, _inverse(self.power()))
                 is_divided = True
+            # Juxtaposition is refused where readers disagree on what it binds to.
             elif is_divided or self._has_two_readings():
                 raise Unparsable  # also 1/2x
             else:
@@ -142,6 +144,7 @@ class _Reader:
         base = self.atom()
         if not self.take("^"):
             return base
+        # x^2, x^{2} and x^{-2}, nothing else.
         braces = self.take("{")
         negative = braces and self.take("-")
         exponent = self.next or ""
@@ -152,6 +155,7 @@ class _Reader:
             raise Unparsable
         if braces and not self.take("}"):
             raise Unparsable
+        # x^2^3: is it (x^2)^3 or x^(2^3)?
         if self.next == "^":
             raise Unparsable
         total = _power(base, int(exponent))
@@ -163,16 +167,20 @@ class _Reader:
         if token is None:
             raise Unparsable
         self.at += 1
+        # A number; zero has no term.
         if token[-1].isdigit():
             return {ONE: Fraction(token)} if Fraction(token) else {}
+        # A variable, or a constant that is treated like one.
         is_variable = token.isalpha() and token not in "ei"  # e and i are numbers of another kind
         if is_variable or token in (r"\pi", r"\infty"):
             return {(1, ((token, 1),)): Fraction(1)}
+        # A sum in brackets.
         if token in ("(", "{"):
             inner = self.sum()
             if not self.take(")" if token == "(" else "}"):
                 raise Unparsable
             return inner
+        # The two commands with arguments.
         if token == r"\frac":
             return _multiplied(self.argument(), _inverse(self.argument()))
         if token == r"\sqrt":
@@ -202,9 +210,12 @@ def _scaled(a: Sum, factor: int) -> Sum:
 
 def _multiplied(a: Sum, b: Sum) -> Sum:
     total: Sum = {}
+    # Every term with every term.
     for (root_a, powers_a), c in a.items():
         for (root_b, powers_b), d in b.items():
+            # sqrt(a) * sqrt(b) = g * sqrt(a*b/g^2), with g their common divisor.
             common = math.gcd(root_a, root_b)
+            # Exponents of the same variable add up; those that cancel go.
             powers = dict(powers_a)
             for name, power in powers_b:
                 powers[name] = powers.get(name, 0) + power

@@ -70,11 +70,13 @@ def read_value(text: str) -> Value | None:
 
 def parse_number(text: str) -> Number | None:
     """An integer, a decimal or a percentage, with or without a currency sign."""
+    # Python needs quadratic time for the digits of a number.
     if len(text) > _MAX_NUMBER_LENGTH:
         return None
     match = _NUMBER.fullmatch(text)
     if not match or not (match["whole"] or match["decimals"]):
         return None
+    # Commas and spaces only group digits.
     whole = re.sub("[, ]", "", match["whole"] or "0")
     fraction = match["decimals"] or ""
     exponent = match["exponent"] or ""
@@ -91,6 +93,7 @@ def _read_value(text: str) -> Value | None:
     if number:
         return number
     text = strip_unit(text)
+    # The first reader that recognizes its notation decides.
     try:
         for read in _READERS:
             value = read(text)
@@ -106,6 +109,7 @@ def _read_mixed(text: str) -> Number | None:
     match = _MIXED.fullmatch(text)
     if not match:
         return None
+    # The fraction is written a/b or as LaTeX, each with its own groups.
     numerator = int(match[3] or match[5])
     denominator = int(match[4] or match[6])
     if denominator == 0:
@@ -131,6 +135,7 @@ def _read_matrix(text: str) -> ValueCollection | None:
     if not match:
         raise Unparsable
     rows = []
+    # LaTeX: \\ ends a row, & a column.
     for row in match[2].split("\\\\"):
         parts = tuple(parse_polynomial(part.strip()) for part in row.split("&"))
         rows.append(ValueCollection("row", parts))

@@ -83,11 +83,13 @@ class Code(BatchReward):
 
     def __post_init__(self) -> None:
         # The types are checked too: YAML may hold anything, and `true` is an integer to Python.
+        # YAML reads `yes` as a boolean, which Python takes for the number 1.
         timeout = self.timeout_seconds
         if isinstance(timeout, bool) or not isinstance(timeout, int | float):
             raise ValueError(f"timeout_seconds is {timeout!r}; write a number")
         if not 0 < timeout <= 3600:
             raise ValueError(f"timeout_seconds is {timeout!r}; it must be above 0 and at most 3600")
+        # Less than this, and Python itself does not start.
         for key, minimum in {"memory_mb": 64, "output_kb": 1, "processes": 1}.items():
             value = getattr(self, key)
             if type(value) is not int or value < minimum:

@@ -85,10 +85,12 @@ def _evaluate(node: ast.expr) -> tuple[Fraction, Counter[int]]:
 
     Raises `ValueError` for anything but whole numbers and `+ - * /`.
     """
+    # A leaf: a whole number, used once.
     if isinstance(node, ast.Constant) and type(node.value) is int:
         return Fraction(node.value), Counter([node.value])
     if not isinstance(node, ast.BinOp):
         raise ValueError("not a number or an operation")
+    # Fractions keep divisions exact.
     left, used_left = _evaluate(node.left)
     right, used_right = _evaluate(node.right)
     used = used_left + used_right

@@ -104,6 +104,7 @@ class LLMJudge(BatchReward):
         """The judge's reply; `None` if the endpoint fails."""
         from openai import APIError, AuthenticationError, NotFoundError, PermissionDeniedError
 
+        # Temperature 0: the same question gets the same verdict.
         client = _client(self.base_url, self.api_key_variable, self.timeout_seconds, self.retries)
         try:
             reply = client.chat.completions.create(
@@ -118,6 +119,7 @@ class LLMJudge(BatchReward):
             reason = " ".join(str(error).split())[:200]
             logger.warning("judge %s at %s failed: %s", self.model, self.base_url, reason)
             return None
+        # An empty reply is no verdict; the caller counts it as such.
         if not reply.choices:
             return ""
         return reply.choices[0].message.content or ""

@@ -143,6 +143,7 @@ class Batch:
         except OSError:  # killed while it was idle
             self.server.end(worker)
             return
+        # The task counts as handed out only now, and its clock starts now.
         worker.task = self.pending.popleft()
         worker.deadline = time.monotonic() + self.server.timeout_seconds
         self.server.busy[worker.connection] = worker

@@ -75,6 +75,7 @@ def run_process(program: str, stdin: str, limits: Limits, launcher: Launcher) ->
 
 def _start(words: list[str], folder: str, status_end: int) -> Process:
     """Starts the sandbox with nothing of the training process's environment or open files."""
+    # A session of its own, so that all it starts can be killed; an environment without secrets.
     return subprocess.Popen(
         words,
         stdin=subprocess.PIPE,

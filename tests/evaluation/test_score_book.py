@@ -92,3 +92,10 @@ def test_speeds_are_kept_apart_from_the_document_which_is_the_same_in_every_run(
     book.add_speed("base", "held_out", {})  # all of its completions were there
     assert book.speeds == {"policy": 500.0}
     assert json.dumps(book.to_dict()) == document
+
+
+def test_models_without_a_common_question_are_not_compared():
+    book = ScoreBook(seed=1)
+    book.add("base", "held_out", make_samples(5), METADATA)
+    book.add("policy", "held_out", make_samples(5, first=5), METADATA)
+    assert book.paired("held_out") == {}

@@ -1,4 +1,4 @@
-"""The keys that save memory do what docs/memory.md states, with every accelerate config."""
+"""The keys that save memory do, with every accelerate config, what the table of docs/memory.md states."""
 
 from types import SimpleNamespace
 
@@ -33,22 +33,22 @@ REFUSED = {
 }
 
 
-def documented_cell(name, config):
-    """What the table must contain for these keys and this accelerate config."""
+def table_cell(name, config):
+    """What the table of docs/memory.md must contain for these keys and this accelerate config."""
     message = REFUSED.get((name, config))
     if message is None:
         return "tested"
     return "untested" if message in (NO_GPU, NO_BF16) else "refused"
 
 
-def test_the_table_in_the_documentation_is_what_is_tested():
+def test_the_table_in_the_docs_is_what_is_tested():
     table = {}
-    for line in (ROOT / "docs/memory.md").read_text().splitlines():
+    for line in (ROOT / "docs" / "memory.md").read_text().splitlines():
         if line.startswith(("| LoRA,", "| `")):
             name, *cells = [cell.strip() for cell in line.strip("|").split("|")]
             table[name] = cells
     for name in KEYS:
-        assert table[name] == [documented_cell(name, config) for config in CONFIGS], name
+        assert table[name] == [table_cell(name, config) for config in CONFIGS], name
 
 
 @pytest.mark.parametrize(

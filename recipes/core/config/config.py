@@ -74,6 +74,7 @@ class Config:
         assert self.stage and self.stage.trl_config
         cls = getattr(trl, self.stage.trl_config)
         output_dir = {"output_dir": str(self.run_dir / self.stage.artifact)}
+        # Later values win: the machine's settings over our folder, the stage's over both.
         args = self._parse(cls, **output_dir | self._cpu_settings() | overrides)
         _use_one_device(args)
         self._parsed[cls] = args
@@ -261,6 +262,7 @@ def _use_one_device(args: Any) -> None:
 
 def _print_help(name: str) -> None:
     """Prints the docstring of a stage's script and its documented defaults, and exits."""
+    # Both are read as text: importing the stage would take seconds.
     script = ast.parse((ROOT / "recipes" / f"{name}.py").read_text(encoding="utf-8"))
     defaults = (DEFAULTS / f"{name}.yaml").read_text(encoding="utf-8")
     parts: Iterable[str] = (

@@ -73,7 +73,9 @@ def _field_names(file: str) -> Iterator[str]:
     package, _, path = file.partition("/")
     spec = importlib.util.find_spec(package)
     assert spec and spec.submodule_search_locations
+    # The package's source is found without importing it.
     source = Path(spec.submodule_search_locations[0], path).read_text(encoding="utf-8")
+    # Every annotated name in a class body is a field of a dataclass.
     for node in ast.walk(ast.parse(source)):
         if not isinstance(node, ast.ClassDef):
             continue

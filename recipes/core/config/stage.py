@@ -33,6 +33,7 @@ class StageSpec:
 
     def known_keys(self) -> set[str]:
         """All keys that the stage takes; TRL's are read without importing it, which takes seconds."""
+        # Ours, then those of TRL.
         known = {f.name for cls in self.arguments for f in fields(cls)}
         if self.trl_config:
             known |= training_keys(self.trl_config)

@@ -41,6 +41,7 @@ def parse_list(key: str, value: Any, source: str) -> list[Any]:
 
     Raises `UserError` if it is not a list.
     """
+    # On the command line a list is written as YAML.
     try:
         entries = yaml.safe_load(value) if isinstance(value, str) else value
     except yaml.YAMLError as error:
@@ -68,6 +69,7 @@ def _read_mapping(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from error
+    # An empty file is None, and a file of text is a string.
     if not isinstance(values, dict):
         raise UserError(f"{path}: must hold `key: value` lines, got {type(values).__name__}")
     return values

@@ -77,6 +77,7 @@ def _entry_name(entry: Any) -> str | None:
     """The name in an entry of `eval_sets`, if it can be that of a folder."""
     if not isinstance(entry, dict):
         return None
+    # YAML reads a name of digits as a number.
     name = str(entry.get("name", ""))
     if not _NAME.fullmatch(name):
         return None

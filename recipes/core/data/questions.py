@@ -75,6 +75,7 @@ def load_questions(args: DataArguments, split: str, max_samples: int | None = No
 
     def convert(row: dict[str, Any]) -> dict[str, Any]:
         messages = to_messages(row[question_column], args.system_prompt)
+        # The last message is the question; those before it are examples and the system prompt.
         question = messages[-1]["content"]
         answer = extract_answer(row[answer_column], pattern)
         return {
@@ -127,6 +128,7 @@ def _find_column(
     dataset: "Dataset", args: DataArguments, key: str, usual_names: Sequence[str]
 ) -> str:
     """The column that `key` names, else the first of `usual_names` that there is."""
+    # A column that the recipe names is the only candidate.
     candidates = usual_names
     if getattr(args, key):
         candidates = [getattr(args, key)]
@@ -149,6 +151,7 @@ def _compile_pattern(pattern: str | None) -> re.Pattern[str] | None:
         raise UserError(
             f"answer_pattern {pattern!r} is not a regular expression: {error}"
         ) from error
+    # The group says which part of the column is the answer.
     if compiled.groups != 1:
         raise UserError(f"answer_pattern {pattern!r} must have one group, has {compiled.groups}")
     return compiled

@@ -174,6 +174,7 @@ def _choose_samples(
     samples: list[Sample], args: TraceArguments, rng: random.Random
 ) -> list[Sample]:
     """At most `max_traces` samples of one question, by `trace_choice`."""
+    # Nothing to choose: the question has no more than that.
     if args.max_traces is None or args.max_traces >= len(samples):
         return samples
     if args.trace_choice == "shortest":
@@ -182,6 +183,7 @@ def _choose_samples(
         return rng.sample(samples, args.max_traces)
     if args.trace_choice == "diverse":
         return _choose_diverse(samples, args.max_traces)
+    # `first`: the order in which they were sampled.
     return samples[: args.max_traces]
 
 

@@ -7,7 +7,7 @@ are averaged first.
 import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from recipes.core.errors import UserError
 from recipes.core.generation.types import Sample
 from rewards.answers.normalize import normalize
 from rewards.completion import parse_completion
+
+ScoreName = Literal["correct", "format", "flexible"]
 
 RESAMPLES = 10_000  # of every bootstrap interval and every sign-flip test
 
@@ -66,13 +68,13 @@ def summarize_scores(samples: Sequence[Sample], seed: int = 0) -> Scores:
     # Accuracy: a question counts once, however many samples it has.
     groups = list(group_by_question(scored).values())
     accuracies = list(question_accuracy(scored).values())
-    flexible = [_mean([sample["flexible"] == 1.0 for sample in group]) for group in groups]
+    flexible = [_rate(group, "flexible") for group in groups]
 
     # Format: how much of a gain in accuracy is the tags alone.
     well_formed = [sample for sample in scored if sample["format"] == 1.0]
     given_format = None
     if well_formed:
-        given_format = _mean([sample["correct"] == 1.0 for sample in well_formed])
+        given_format = _rate(well_formed, "correct")
 
     # Several samples per question: pass@k up to the number that every question has.
     fewest = min(len(group) for group in groups)
@@ -84,7 +86,7 @@ def summarize_scores(samples: Sequence[Sample], seed: int = 0) -> Scores:
         accuracy=_mean(accuracies),
         ci95=list(bootstrap_interval(accuracies, seed)),
         flexible_accuracy=_mean(flexible),
-        format=len(well_formed) / len(scored),
+        format=_rate(scored, "format"),
         accuracy_given_format=given_format,
         pass_at=_pass_at_powers(groups, fewest),
         majority=majority,
@@ -109,7 +111,7 @@ def question_accuracy(samples: Sequence[Sample]) -> dict[str, float]:
     scored = [sample for sample in samples if sample["correct"] is not None]
     accuracies = {}
     for question, group in group_by_question(scored).items():
-        accuracies[question] = _mean([sample["correct"] == 1.0 for sample in group])
+        accuracies[question] = _rate(group, "correct")
     return accuracies
 
 
@@ -181,7 +183,9 @@ def _pass_at_powers(groups: Sequence[Sequence[Sample]], fewest: int) -> dict[str
     """pass@k for the powers of two up to the number of samples that every question has."""
     pass_at = {}
     k = 1
+    # The estimate needs k samples of every question.
     while k <= fewest:
+        # Averaged over questions, from all samples of each and not only from the first k.
         chances = []
         for group in groups:
             correct = sum(sample["correct"] == 1.0 for sample in group)
@@ -204,6 +208,11 @@ def _percentiles(means: "np.ndarray[Any, Any]") -> tuple[float, float]:
     """The 2.5th and the 97.5th."""
     low, high = np.percentile(means, [2.5, 97.5])
     return float(low), float(high)
+
+
+def _rate(samples: Sequence[Sample], score: ScoreName) -> float:
+    """The fraction of samples with a full score."""
+    return _mean([sample[score] == 1.0 for sample in samples])
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -57,6 +57,8 @@ class ScoreBook:
         """
         scores = summarize_scores(samples, self.seed)
         self.scores.setdefault(benchmark, {})[model] = {**scores, **metadata}
+
+        # A paired test needs the accuracy of each question, which scores.json does not have.
         accuracies = question_accuracy(samples)
         self._question_accuracy.setdefault(benchmark, {})[model] = accuracies
 
@@ -76,17 +78,21 @@ class ScoreBook:
     def paired(self, benchmark: str) -> dict[str, PairedTest]:
         """Paired tests of the `NAMED_PAIRS` that were evaluated.
 
-        If there is none of them, each model is compared with the one before it.
+        If there is none of them, each model is compared with the one before it. Models that share
+        no answered question cannot be compared.
         """
         accuracies = self._question_accuracy[benchmark]
+        # The comparisons that the two stages exist for …
         pairs = [pair for pair in NAMED_PAIRS if accuracies.keys() >= set(pair)]
+        # … or, between models of other names, each with the next.
         if not pairs:
             pairs = list(itertools.pairwise(accuracies))
 
         tests = {}
         for first, second in pairs:
-            test = compare_paired(accuracies[first], accuracies[second], self.seed)
-            tests[f"{second} - {first}"] = test
+            if accuracies[first].keys() & accuracies[second].keys():
+                test = compare_paired(accuracies[first], accuracies[second], self.seed)
+                tests[f"{second} - {first}"] = test
         return tests
 
     def to_dict(self) -> dict[str, BenchmarkScores]:

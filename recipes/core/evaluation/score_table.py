@@ -13,6 +13,7 @@ from recipes.core.generation.sampling import SamplingArguments
 
 def score_table(book: ScoreBook, sampling: SamplingArguments) -> str:
     """All scores as Markdown, the most important first, and how the samples were made."""
+    # A row is a dict from column to cell; all rows have the same columns.
     details = [_detail_row(book, model) for model in book.scores[HELD_OUT]]
     blocks = [
         _main_table(book.scores[HELD_OUT]),

@@ -187,11 +187,13 @@ def _pending_batches(
 def _run_batch(sampler: Sampler, job: SamplingJob, batch: _Batch) -> list[Sample]:
     """Samples one batch and scores its completions; failed requests are left out."""
     rows = [job.questions[row] | {"sample_index": index} for row, index in batch.samples]
+    # A batch has its own seed, so a resumed run samples what an unbroken one does.
     seed = job.seed * SEED_STRIDE + batch.number
     completions = sampler.sample(rows, job.sampling, seed)
 
     answered_rows = []
     samples = []
+    # An endpoint may fail to answer; those samples are asked for again later.
     for row, completion in zip(rows, completions, strict=True):
         if completion is not None:
             answered_rows.append(row)

@@ -30,6 +30,7 @@ class EndpointSampler:
 
     def __init__(self, url: str, model: str, args: EndpointArguments) -> None:
         # Only endpoints need this package.
+        # Only this sampler needs the client, so it is optional.
         try:
             from openai import OpenAI
         except ImportError as error:

@@ -41,6 +41,7 @@ class SamplerArguments(EndpointArguments):
     def __post_init__(self) -> None:
         if self.teacher not in BACKENDS:
             raise ValueError(f"teacher is {self.teacher!r}; write transformers, vllm or endpoint")
+        # An address without the backend that uses it would be ignored.
         if (self.teacher == "endpoint") != bool(self.teacher_url):
             raise ValueError(
                 "`teacher: endpoint` and `teacher_url` belong together; write both or neither"
@@ -125,6 +126,7 @@ def open_sampler(
     from recipes.core.prompts import load_tokenizer
 
     tokenizer = load_tokenizer(model, chat_template, revision=model_args.model_revision)
+    # vLLM, if the recipe asks for it, and transformers otherwise.
     if isinstance(arguments, SamplerArguments) and arguments.teacher == "vllm":
         from recipes.core.generation.vllm_sampler import VLLMSampler
 

@@ -134,6 +134,7 @@ def load_engine(path: str, model_args: "ModelConfig", args: "SamplerArguments") 
 
     dtype: Any = weight_dtype(model_args)  # a plain string to us
     try:
+        # Prompts go in as token ids and come out as ids: transformers has the one tokenizer.
         return LLM(
             path,
             revision=model_args.model_revision,

@@ -44,6 +44,7 @@ from recipes.core.launch.supervisor import supervise
 
 def main() -> None:
     arguments = sys.argv[1:]
+    # Without arguments the usage is an error message, with --help it is the answer.
     if not arguments or arguments[0] in ("-h", "--help"):
         sys.stdout.write(f"{__doc__}")
         sys.exit(0 if arguments else 2)

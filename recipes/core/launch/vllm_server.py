@@ -62,6 +62,7 @@ def check_gpu_split(nodes: int, gpus: int, server_gpus: int) -> None:
             "--vllm server is for one machine; with several, start `trl vllm-serve` on one more "
             "and write --use_vllm true --vllm_mode server --vllm_server_host HOST"
         )
+    # Neither side can do with no GPU.
     if not 0 < server_gpus < gpus:
         raise UserError(
             f"--vllm server: {gpus} GPUs cannot be split between the trainer and a server with "
@@ -93,6 +94,7 @@ def build_server(config: Config, gpus: list[str]) -> Server:
 
 def trainer_keys(mode: str, server: Server | None) -> list[str]:
     """The trainer's keys for `--vllm MODE`."""
+    # Written last on the trainer's command line, so they win over the recipe.
     if mode == "off":
         return ["--use_vllm", "false"]
     keys = ["--use_vllm", "true", "--vllm_mode", mode]
@@ -105,6 +107,7 @@ def past_proxies() -> dict[str, str]:
     """The variable by which the trainer reaches the server directly, not through an HTTP proxy."""
     if not urllib.request.getproxies():
         return {}
+    # Exceptions that the user has set stay.
     exceptions = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
     return {"no_proxy": f"{exceptions},{HOST}" if exceptions else HOST}
 
@@ -112,6 +115,7 @@ def past_proxies() -> dict[str, str]:
 def check_ports(server: Server) -> None:
     """Raises `UserError` if one of the server's ports is in use, perhaps by another run."""
     for key, port in (("vllm_server_port", server.port), ("vllm_group_port", server.group_port)):
+        # A port that accepts a connection belongs to somebody.
         with socket.socket() as probe:
             probe.settimeout(1)
             if probe.connect_ex((HOST, port)) == 0:
@@ -127,6 +131,7 @@ def wait_until_healthy(
     time.
     """
     deadline = time.monotonic() + server.timeout
+    # Three ends: it answers, it exits, or the time is over.
     while process.poll() is None and not stop():
         if _is_healthy(server.port):
             return

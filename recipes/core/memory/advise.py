@@ -178,10 +178,12 @@ def find_alternatives(plan: MemoryPlan) -> list[Suggestion]:
     """Changes of the run itself that make `plan` smaller, with what each of them would need."""
     needed = estimate_total(plan)
     alternatives = []
+    # Only changes that free much are worth their price.
     for settings, changed in _larger_changes(plan).items():
         needed_then = estimate_total(changed)
         if needed_then < WORTHWHILE_FRACTION * needed:
             alternatives.append(Suggestion(settings, needed_then))
+    # These two always help; how much depends on more than the plan.
     if not plan.shape.adapted:
         alternatives.append(Suggestion("`use_peft: true`"))
     alternatives.append(Suggestion("a smaller model"))
@@ -190,6 +192,7 @@ def find_alternatives(plan: MemoryPlan) -> list[Suggestion]:
 
 def _larger_changes(plan: MemoryPlan) -> dict[str, MemoryPlan]:
     """Plans for another run than the user's: shorter texts, 4-bit weights, more processes."""
+    # The same length has another name in each stage.
     is_grpo = plan.generation_rows or plan.prompt_length
     length_key = "max_completion_length" if is_grpo else "max_length"
     half_length = plan.completion_length // 2

@@ -25,6 +25,7 @@ def configure_model(
         max_prompt_length: for GRPO, whose vLLM engine reserves memory for a whole sequence.
     """
     model_args.dtype = training_dtype(model_args)
+    # What the recipe says itself wins.
     given = training_args.model_init_kwargs or {}
     training_args.model_init_kwargs = training_kwargs(model_args) | given
 
@@ -37,6 +38,7 @@ def configure_model(
 
 def adapter_base(path: str | Path) -> str | None:
     """The base model of the adapter in a folder; `None` for full weights and hub ids."""
+    # peft names the base in the configuration of the adapter.
     config = Path(path) / "adapter_config.json"
     if not config.is_file():
         return None
@@ -77,6 +79,7 @@ def max_model_length(model_args: "ModelConfig") -> int:
     config = AutoConfig.from_pretrained(
         str(model_args.model_name_or_path), revision=model_args.model_revision
     )
+    # A model without position embeddings has no limit of its own.
     length = getattr(config.get_text_config(), "max_position_embeddings", None)
     return int(length or sys.maxsize)
 
@@ -120,6 +123,7 @@ def load_model(name: str | Path, model_args: "ModelConfig", **kwargs: Any) -> "P
         problem = " ".join(str(error).split())[:300]
         raise UserError(f"cannot load the model {str(source)!r}: {problem}") from error
     if base:
+        # Merged, it computes the same and has no second path through each layer.
         from peft import PeftModel
 
         model = PeftModel.from_pretrained(model, str(name)).merge_and_unload()

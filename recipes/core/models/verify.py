@@ -49,6 +49,7 @@ def saved_tensor_names(model: Any) -> list[str] | None:
     from peft import PeftModel, get_peft_model_state_dict
     from transformers.conversion_mapping import get_model_conversion_mapping
 
+    # Only the adapter is saved.
     if isinstance(model, PeftModel):
         return list(get_peft_model_state_dict(model))
     if get_model_conversion_mapping(model, add_legacy=False):
@@ -88,6 +89,7 @@ def _check_tensors(file: Path, names: set[str]) -> bool:
 def _check_names(folder: Path, names: set[str], expected: set[str], tied: list[str]) -> None:
     # A tied tensor is saved under the name of its twin.
     missing = set()
+    # A tied weight is saved once, under one of its names.
     for name in expected - names:
         if not any(re.search(pattern, name) for pattern in tied):
             missing.add(name)

@@ -62,6 +62,7 @@ def check_batch(args: BatchArguments, processes: int) -> None:
 
 def _nearest_divisors(batch: int, wanted: int) -> list[int]:
     """The three group sizes nearest to `wanted` that divide `batch`, in ascending order."""
+    # One completion is no group, so 1 is left out.
     divisors = [size for size in range(2, batch + 1) if batch % size == 0]
     divisors.sort(key=lambda size: abs(size - wanted))
     return sorted(divisors[:3])

@@ -107,7 +107,9 @@ def _check_vllm(config: Config) -> None:
     args = config.parse(VLLMArguments)
     if not args.use_vllm:
         return
+    # The package and the model …
     check_vllm("use_vllm", config.parse(ModelConfig))
+    # … and the way to the server.
     if args.vllm_mode == "server" and not has_accelerator():
         raise UserError(
             "vllm_mode: server: TRL sends the weights to the server by NCCL, which needs a GPU; "

@@ -16,6 +16,7 @@ class PackingKeys(Protocol):
 
 def check_packing(args: PackingKeys, model_args: ModelConfig) -> None:
     """Raises `UserError` for packing without flash attention: traces of a row would mix."""
+    # flash_attention_2, flash_attention_3 and the kernels from the hub are all right.
     attention = model_args.attn_implementation
     if not (args.packing or args.padding_free) or "flash" in (attention or ""):
         return

@@ -53,6 +53,7 @@ def check_teacher(
             f"{REMEDY}"
         )
 
+    # The student learns on its own prompts, which the teacher should know.
     question = to_messages("?", None)
     if render_prompt(teacher_tokenizer, question) != render_prompt(tokenizer, question):
         logger.warning(

@@ -14,6 +14,7 @@ def check_vllm(requested_by: str, model_args: ModelConfig) -> None:
         requested_by: the key or option that asks for vLLM; the message starts with it.
         model_args: the model's keys.
     """
+    # Found without importing it, which would take seconds.
     if importlib.util.find_spec("vllm") is None:
         raise UserError(
             f"{requested_by}: the package vllm is not installed. It samples many times faster on "

@@ -24,11 +24,13 @@ def to_messages(question: str | Messages, system_prompt: str | None) -> Messages
     """
     if not isinstance(question, str):
         return list(question)
+    # null is the default; an empty string is "no system prompt".
     if system_prompt is None:
         system_prompt = R1_ZERO_SYSTEM_PROMPT
     user = {"role": "user", "content": question}
     if not system_prompt:
         return [user]
+    # The order that chat templates expect.
     return [{"role": "system", "content": system_prompt}, user]
 
 
@@ -39,10 +41,12 @@ def render_prompt(tokenizer: "PreTrainedTokenizerBase", messages: Messages) -> s
 
 def prefilled_text(tokenizer: "PreTrainedTokenizerBase") -> str:
     """What the chat template has already written of the reply: `<think>` or nothing."""
+    # Any question will do: the end of the prompt is the same for all.
     prompt = render_prompt(tokenizer, [{"role": "user", "content": "?"}])
     return prefilled_part(prompt)
 
 
 def prefilled_part(prompt: str) -> str:
     """What a rendered prompt already contains of the reply: `<think>` or nothing."""
+    # Some templates put a line break after the tag.
     return "<think>" if prompt.rstrip().endswith("<think>") else ""

@@ -29,11 +29,13 @@ def write_checksums(checkpoint: Path) -> None:
     for path in sorted(checkpoint.rglob("*")):
         if path.is_file() and path.name != CHECKSUMS_FILE:
             records[path.relative_to(checkpoint).as_posix()] = _file_record(path, sync=True)
+    # Written last: where this file is, all others are whole.
     write_json(checkpoint / CHECKSUMS_FILE, {"files": records})
 
 
 def find_corruption(checkpoint: Path) -> str | None:
     """What is wrong with a checkpoint, as the end of a sentence; `None` if it is intact."""
+    # Without readable checksums the checkpoint was never finished.
     try:
         text = (checkpoint / CHECKSUMS_FILE).read_text(encoding="utf-8")
         records = json.loads(text)["files"]
@@ -53,6 +55,7 @@ def list_checkpoints(folder: Path) -> list[Path]:
     """The checkpoints of a run, latest first."""
     found = []
     for path in folder.glob("checkpoint-*"):
+        # A user may keep other folders beside them, such as checkpoint-best.
         if path.is_dir() and _FOLDER_NAME.fullmatch(path.name):
             found.append(path)
     return sorted(found, key=_step_in_name, reverse=True)
@@ -85,6 +88,7 @@ def prune_checkpoints(folder: Path, limit: int | None, best: str | None) -> None
     if not limit:
         return
     for old in list_checkpoints(folder)[max(1, limit) :]:
+        # The best one is loaded at the end of the run.
         if best is None or old.resolve() != Path(best).resolve():
             shutil.rmtree(old)
 

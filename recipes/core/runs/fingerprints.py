@@ -29,6 +29,7 @@ def input_fingerprint(value: Any) -> Any:
 def dataset_fingerprint(dataset: "Dataset") -> dict[str, Any]:
     """Number of rows and a hash of questions and answers in order; the same on every machine."""
     digest = hashlib.sha256()
+    # Not the file: the same rows count as the same data, whatever they are stored in.
     for question, answer in zip(dataset["question"], dataset["answer"], strict=True):
         digest.update(f"{question}\0{answer}\0".encode())
     return {"rows": len(dataset), "sha256": digest.hexdigest()}
@@ -42,6 +43,7 @@ def model_sha256(name: str | Path) -> str | None:
     folder = Path(name)
     if not folder.is_dir():
         return None
+    # An adapter's weights mean nothing without their base.
     digest = hashlib.sha256((adapter_base(folder) or "").encode())
     for file in sorted(folder.glob("*.safetensors")):
         digest.update(file_sha256(file).encode())
@@ -63,6 +65,7 @@ def git_commit() -> str | None:
     """The commit of this repository, `-dirty` if files differ from it; `None` outside a checkout."""
     command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
     command += ["--abbrev=40", "--exclude=*"]
+    # An installation without git, or outside a checkout, is no mistake.
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):

@@ -66,6 +66,7 @@ def write_manifest(
 
 def read_manifest(path: Path) -> dict[str, Any]:
     """The manifest at `path`; empty if there is none."""
+    # No manifest: the artefact was never begun.
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 

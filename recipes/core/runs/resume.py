@@ -166,6 +166,7 @@ def _named_checkpoint(folder: Path, name: str) -> str:
 
 
 def _compare_runs(folder: Path, provenance: Provenance, despite_changes: bool) -> None:
+    # Other data, weights or settings would mix two runs in one model.
     manifest = folder / "manifest.json"
     if not despite_changes:
         remedy = (
@@ -174,6 +175,7 @@ def _compare_runs(folder: Path, provenance: Provenance, despite_changes: bool) -
         )
         require_same_run(manifest, provenance, remedy)
         return
+    # The user knows: say what differs, and go on.
     changes = find_changes(manifest, provenance)
     if changes:
         logger.warning("%s: resuming despite changes: %s", folder, format_changes(changes))
@@ -181,6 +183,7 @@ def _compare_runs(folder: Path, provenance: Provenance, despite_changes: bool) -
 
 def _latest_intact_checkpoint(folder: Path) -> str | None:
     # The latest first; damaged ones on the way are removed.
+    # Newest first. A kill or a full disk leaves at most the newest unfinished.
     for path in list_checkpoints(folder):
         problem = find_corruption(path)
         if not problem:

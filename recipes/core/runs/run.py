@@ -97,6 +97,7 @@ class TrainingRun:
         `status` is one of running, stopped and finished.
         """
         path = self.folder / "manifest.json"
+        # Written again at each change of status: what is known so far is never lost.
         measured = self.measured | {"steps": steps, "status": status}
         write_manifest(path, self.stage, self.provenance, self.started, **measured)
 
@@ -143,6 +144,7 @@ class SamplingRun:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *details: object) -> None:
+        # After an exception the manifest stays `running`, and the next run goes on.
         if kind is None and process_state().is_main_process:
             self._write("finished")
 
@@ -172,6 +174,7 @@ def discard_changed(file: Path, manifest: Path, provenance: Provenance) -> None:
 
 def _resume_wandb(folder: Path) -> str:
     """Tells wandb to continue the run whose id is in the manifest; returns a new id without one."""
+    # The same id again, so that wandb shows one curve and not two.
     run_id = read_manifest(folder / "manifest.json").get("wandb_run_id") or uuid.uuid4().hex[:8]
     os.environ |= {"WANDB_RUN_ID": run_id, "WANDB_RESUME": "allow"}
     return str(run_id)

@@ -31,12 +31,14 @@ class Progress(Protocol):
 
 def setup_console(rank: int) -> None:
     """Configures logging of this process: plain lines on stderr, from rank 0 unless they matter."""
+    # Several processes write to one terminal.
     prefix = f"[rank {rank}] " if rank else ""
     logging.basicConfig(
         level=logging.WARNING if rank else logging.INFO,
         format=f"{prefix}%(message)s",
         stream=sys.stderr,
     )
+    # The libraries: what they say about their own work is left out.
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
     for name, text in NOISE.items():
@@ -60,6 +62,7 @@ def hide_loading_bars() -> None:
 @contextmanager
 def progress_display(label: str, total: int, hidden: bool = False) -> Iterator[Progress]:
     """A live progress bar on a terminal, nothing elsewhere or if `hidden`."""
+    # A log file would hold a line for every redrawing.
     if hidden or not sys.stderr.isatty():
         yield _NoProgress()
         return

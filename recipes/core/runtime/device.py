@@ -12,6 +12,7 @@ SHARDINGS = ("DEEPSPEED", "FSDP")
 
 def has_accelerator() -> bool:
     """Whether the stages run on a GPU or the like: there is one, and the launch did not forbid it."""
+    # Asked first: it needs no torch, which takes seconds to import.
     if os.environ.get("ACCELERATE_USE_CPU", "").lower() == "true":
         return False
     import torch
@@ -49,6 +50,7 @@ def free_bytes() -> int:
         return torch.accelerator.get_memory_info()[1]
     import psutil
 
+    # What this process holds already is part of what it may use.
     free = psutil.virtual_memory().available + psutil.Process().memory_info().rss
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     return free if limit == resource.RLIM_INFINITY else min(free, limit)

@@ -60,6 +60,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     seen: set[int] = set()
     while pending:
         cause = pending.pop()
+        # Chains of causes may meet, or form a circle.
         if cause is None or id(cause) in seen:
             continue
         seen.add(id(cause))

@@ -36,6 +36,7 @@ class FiniteGuard(Trainer):
     def abort_on_nonfinite(self, what: str, value: float) -> None:
         """Writes the current batch to a file and raises `UserError`."""
         step = self.state.global_step
+        # Each process may fail by itself, so each has its own file.
         name = f"not_finite-{step}-{self.args.process_index}.json"
         file = Path(str(self.args.output_dir)) / name
         problem = f"{what} is {value}"

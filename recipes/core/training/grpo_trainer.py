@@ -75,6 +75,7 @@ class RecipeGRPOTrainer(AutocastGeneration, FiniteGuard, GRPOTrainer):
 
     def _set_min_length(self) -> None:
         """Forces full-length completions in the first step of `full_length_first`."""
+        # vLLM has its own generation settings, and its memory already.
         if not self.full_length_first or self.args.use_vllm:  # type: ignore[attr-defined]
             return
         is_training = self.model.training  # type: ignore[union-attr]
@@ -86,6 +87,7 @@ class RecipeGRPOTrainer(AutocastGeneration, FiniteGuard, GRPOTrainer):
 
         TRL keeps them in `_logs`, at the end: an evaluation adds to what is there.
         """
+        # Each column is a deque that TRL keeps for its own table of completions.
         logs: dict[str, Any] = self._logs
         count = len(self._columns["answer"])
         # The last `count` entries of each column.
@@ -110,6 +112,7 @@ class RecipeGRPOTrainer(AutocastGeneration, FiniteGuard, GRPOTrainer):
         return rollouts
 
     def describe_batch(self) -> dict[str, Any]:
+        # Before the first generation there are none.
         rollouts = self._rollouts() if self._columns["answer"] else []
         prompts = self._batch.get("prompts")
         return super().describe_batch() | {"prompts": prompts, "rollouts": rollouts}
@@ -119,6 +122,7 @@ class RecipeGRPOTrainer(AutocastGeneration, FiniteGuard, GRPOTrainer):
         # A generation that further steps will use: a resumed run must use the same completions.
         args: Any = self.args
         if self._step % (args.steps_per_generation * self.num_iterations):
+            # Each process has completions of its own.
             folder = Path(self._get_output_dir(trial=None))
             file = self._generation_file(folder / f"checkpoint-{self.state.global_step}")
             torch.save({"step": self._step, "inputs": self._buffered_inputs}, file)
@@ -127,6 +131,7 @@ class RecipeGRPOTrainer(AutocastGeneration, FiniteGuard, GRPOTrainer):
         super()._load_optimizer_and_scheduler(checkpoint)
         if not checkpoint:
             return
+        # Absent where the checkpoint was saved between two generations.
         file = self._generation_file(Path(checkpoint))
         if file.exists():
             saved = torch.load(file, map_location="cpu", weights_only=True)

@@ -40,6 +40,7 @@ class RolloutLog:
         """
         step = self.resume_step or 0
         resumes = self.resume_step is not None
+        # Step 200 has no rollouts yet at checkpoint-200, but its evaluation is done.
         filter_jsonl(self._file("train"), lambda row: row["step"] < step)
         filter_jsonl(self._file("eval"), lambda row: resumes and row["step"] <= step)
 

@@ -95,8 +95,10 @@ def _log_header(trainer: Trainer, run: TrainingRun) -> None:
 
 def _set_callbacks(trainer: Trainer, stop: GracefulStop) -> None:
     """Replaces transformers' console output, and adds the callbacks of this repository."""
+    # One of the two is there, depending on disable_tqdm.
     trainer.remove_callback(ProgressCallback)
     trainer.remove_callback(PrinterCallback)
+    # Ours, in the order in which Trainer calls them.
     trainer.add_callback(ConsoleProgress)
     trainer.add_callback(WatchdogProgress)
     trainer.add_callback(stop)
@@ -124,6 +126,7 @@ def _save(trainer: Trainer, run: TrainingRun) -> None:
     report_activity("saving the model")
     trainer.save_model()
     model = trainer.model
+    # Under ZeRO-3 all processes take part in naming the tensors.
     names = saved_tensor_names(model)
     on_main_process(
         trainer.args, lambda: verify_saved_weights(run.folder, names, tied_tensor_names(model))
@@ -136,6 +139,7 @@ def _describe_failure(
     error: BaseException, trainer: Trainer, run: TrainingRun, longest: int
 ) -> str | None:
     """The message for a failure that the user can fix; `None` for any other."""
+    # These two have a remedy; every other error keeps its traceback.
     if is_out_of_memory(error):
         remedy = _memory_remedy(trainer, run.config, longest)
         return f"step {trainer.state.global_step}: out of memory: {remedy}"
@@ -152,6 +156,7 @@ def _memory_remedy(trainer: Trainer, config: Config, longest: int) -> str:
     """Which keys to change so that the run fits into memory."""
     from trl import GRPOConfig, ModelConfig
 
+    # Without the lengths there is nothing to estimate with.
     if not longest:
         return OOM_REMEDY
     training_args: Any = trainer.args
@@ -180,6 +185,7 @@ def _generation_key(config: Config) -> str | None:
 
 
 def _latest_intact(folder: Path) -> str:
+    # Latest first.
     for path in list_checkpoints(folder):
         if not find_corruption(path):
             return path.name

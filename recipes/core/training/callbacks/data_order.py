@@ -19,8 +19,10 @@ class ReproducibleOrder(TrainerCallback):
     def on_epoch_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
+        # The epoch is a sum of fractions: 0.9999999 is the beginning of epoch 1.
         epoch = int((state.epoch or 0) + 1e-6)
         sampler = _inner_sampler(kwargs["train_dataloader"])
+        # From the outermost sampler, which accelerate added, to the innermost.
         while sampler is not None:
             if isinstance(sampler, LengthGroupedSampler | RepeatSampler):
                 sampler.generator = torch.Generator().manual_seed(args.seed + epoch)

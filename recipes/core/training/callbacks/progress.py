@@ -34,6 +34,7 @@ class ConsoleProgress(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         hidden = not state.is_world_process_zero or bool(args.disable_tqdm)
+        # A resumed run counts from its checkpoint.
         remaining = state.max_steps - state.global_step
         self.bar = self.stack.enter_context(progress_display("training", remaining, hidden))
 
@@ -63,9 +64,11 @@ class ConsoleProgress(TrainerCallback):
 def format_metrics(logs: dict[str, Any]) -> str:
     """`accuracy 0.43  format 0.91  loss 0.0021 ...`: mean rewards first, then `CONSOLE_METRICS`."""
     shown: dict[str, Any] = {}
+    # Rewards come first: they say whether the model learns.
     for key, value in logs.items():
         if key.startswith("rewards/") and "/mean" in key:
             shown[key.split("/")[1]] = value
+    # Then what explains it, where the stage has it.
     for key, name in CONSOLE_METRICS.items():
         if logs.get(key) is not None:
             shown[name] = logs[key]
