@@ -1,4 +1,4 @@
-"""The keys that save memory do, with every accelerate config, what the table of docs/memory.md states."""
+"""The keys that save memory work where docs/memory.md states it, with every accelerate config."""
 
 from types import SimpleNamespace
 
