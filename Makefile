@@ -1,4 +1,4 @@
-# Every target is a stage or a check; the logic is in the scripts.
+# Every target is a stage or a check; the logic is in the scripts. `make` alone lists the targets.
 #
 #   make demo RECIPE=gsm8k ARGS="--max_steps 10"
 RECIPE ?= arithmetic
@@ -10,10 +10,10 @@ export PATH := $(abspath $(VENV))/bin:$(PATH)
 .DEFAULT_GOAL := help
 .PHONY: help install demo base check grpo generate sft on_policy evaluate distill compare sweep test test-all smoke lint clean
 
-help:  ## prints the targets
-	@grep -hE '^[a-z_ -]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 48
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z_ -]+:.*## / {printf "%-38s %s\n", $$1, $$2}' Makefile
 
-install: $(VENV)/installed  ## creates .venv with everything in requirements.txt
+install: $(VENV)/installed  ## create .venv with everything in requirements.txt
 
 $(VENV)/installed: requirements.txt pyproject.toml
 	python3 -m venv $(VENV)
@@ -25,43 +25,43 @@ $(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt
 	$(VENV)/bin/python -m pip install --quiet -r requirements-dev.txt
 	touch $@
 
-demo: install  ## all stages of RECIPE: grpo, generate, sft, evaluate
+demo: install  ## run all stages of RECIPE (default: arithmetic): grpo, generate, sft, evaluate
 	@$(MAKE) --no-print-directory grpo distill
 
-check: install  ## audits the rewards of RECIPE on completions that cheat
+check: install  ## audit the rewards of RECIPE on completions that cheat
 	python -m recipes.tools.check --config recipes/$(RECIPE)/grpo.yaml
 
-grpo generate sft on_policy evaluate:  ## one stage of RECIPE, with the keys in ARGS
+grpo generate sft on_policy evaluate:  ## run one stage of RECIPE, with the keys in ARGS
 	@./launch.sh $@ recipes/$(RECIPE)/$@.yaml $(ARGS)
 
-distill:  ## generate, then sft, then evaluate
+distill:  ## run generate, then sft, then evaluate
 	@$(MAKE) --no-print-directory generate
 	@$(MAKE) --no-print-directory sft
 	@$(MAKE) --no-print-directory evaluate
 
-compare: install  ## distillation against RL at equal compute, three seeds (arithmetic: 11 minutes)
+compare: install  ## compare distillation with RL at equal compute, three seeds (arithmetic: 11 minutes)
 	python -m recipes.tools.compare --recipe $(RECIPE) $(ARGS)
 
-sweep: install  ## STUDENTS="model model": each learns the traces; accuracy against size and speed
+sweep: install  ## train each of STUDENTS="model model" on the traces: accuracy, size and speed
 	python -m recipes.tools.sweep --recipe $(RECIPE) --students $(STUDENTS) $(ARGS)
 
-base: install  ## pretrains the two models of recipes/arithmetic from scratch
+base: install  ## pretrain the two models of recipes/arithmetic from scratch (13 to 16 minutes)
 	python -m recipes.arithmetic.pretrain
 
-smoke: install  ## all stages, two steps each
+smoke: install  ## run all stages of RECIPE for two steps each
 	@$(MAKE) --no-print-directory grpo ARGS="--max_steps 2 --output_dir outputs/smoke"
 	@$(MAKE) --no-print-directory generate ARGS="--max_train_samples 100 --num_generations 8 --output_dir outputs/smoke"
 	@$(MAKE) --no-print-directory sft ARGS="--max_steps 2 --output_dir outputs/smoke"
 	@$(MAKE) --no-print-directory evaluate ARGS="--max_eval_samples 20 --output_dir outputs/smoke"
 
-lint: $(VENV)/installed-dev  ## ruff and mypy
+lint: $(VENV)/installed-dev  ## check style and types: ruff and mypy
 	ruff check . && ruff format --check . && mypy
 
-test: lint  ## lint, types and tests: no network, no accelerator, 6 minutes
+test: lint  ## run lint and the tests: no network, no accelerator, about 6 minutes
 	pytest
 
-test-all: lint  ## every test this machine can run, slow ones too; lists those it cannot
+test-all: lint  ## run every test that this machine can, slow ones too, and list those it cannot
 	pytest -m "" -rs --durations=20
 
-clean:  ## removes outputs/
+clean:  ## remove outputs/
 	rm -rf outputs

@@ -1,4 +1,4 @@
-"""The keys that save memory do, with every accelerate config, what the README's table states."""
+"""The keys that save memory work where docs/memory.md states it, with every accelerate config."""
 
 from types import SimpleNamespace
 
@@ -34,7 +34,7 @@ REFUSED = {
 
 
 def table_cell(name, config):
-    """What the README's table must contain for these keys and this accelerate config."""
+    """What the table of docs/memory.md must contain for these keys and this accelerate config."""
     message = REFUSED.get((name, config))
     if message is None:
         return "tested"

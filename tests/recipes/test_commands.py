@@ -23,7 +23,7 @@ SHELL_BLOCK = re.compile(r"```(?:bash|sh|shell)\n(.*?)```", re.DOTALL)
 # Keys of TRL that documents use without a line in the defaults.
 TRL_KEYS = {"report_to", "use_vllm", "vllm_mode", "vllm_server_host", "attn_implementation"}
 # Programs that are run as they are, or that need what a test machine lacks.
-OTHER_PROGRAMS = {"ruff", "git", "cd", "cp", "pip", "docker", "pytest", "nvidia-smi"}
+OTHER_PROGRAMS = {"ruff", "git", "cd", "cp", "pip", "docker", "pytest", "pre-commit", "source"}
 
 
 def commands():

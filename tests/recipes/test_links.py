@@ -1,4 +1,4 @@
-"""Every relative link in a document leads to a file, and its anchor to a heading."""
+"""Every relative link in a document leads to a file or a heading, and every file it names exists."""
 
 import re
 
@@ -9,6 +9,10 @@ from tests.support.commands import ROOT
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FENCE = re.compile(r"```.*?```", re.DOTALL)
+# Files of this repository named in a text; those of a reader's own recipe are left out.
+NAMED_FILE = re.compile(r"\b(?:tests|recipes|rewards|benchmarks|docs)/[\w/.-]+\.(?:py|yaml|md)\b")
+OWN_FILE = re.compile(r"my_recipe|NAME")
+OLD_NAMES = "CHANGELOG.md"  # the only document that also names files that have moved
 
 
 def anchors(text):
@@ -35,3 +39,13 @@ def test_every_relative_link_leads_somewhere(path, target):
     assert file.exists(), f"{path.relative_to(ROOT)}: {target}"
     if anchor:
         assert anchor in anchors(file.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_file_that_a_document_names_exists(path):
+    if path.name == OLD_NAMES:
+        return
+    names = set(NAMED_FILE.findall(path.read_text(encoding="utf-8")))
+    missing = [name for name in sorted(names) if not OWN_FILE.search(name)]
+    missing = [name for name in missing if not (ROOT / name).is_file()]
+    assert not missing

@@ -39,3 +39,12 @@ def test_without_a_run_the_message_says_what_to_run(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", ["curves", "--run_dir", str(tmp_path)])
     with pytest.raises(UserError, match="make demo RECIPE=arithmetic"):
         curves.main()
+
+
+def test_the_bold_line_is_the_mean_of_the_last_steps():
+    assert curves.running_mean([0.0, 1.0, 2.0, 3.0], window=2) == [0.0, 0.5, 1.5, 2.5]
+
+
+def test_labels_of_lines_that_end_close_together_are_moved_apart():
+    moved = curves.spread({"accuracy": 0.95, "format": 1.0, "language": 0.5}, gap=0.1)
+    assert moved == pytest.approx({"format": 1.0, "accuracy": 0.9, "language": 0.5})

@@ -2,7 +2,7 @@
 
 Checks everything that can be checked before a stage starts, prints its exact command and runs it.
 
-  STAGE            grpo, generate, sft or evaluate
+  STAGE            grpo, generate, sft, on_policy or evaluate
   CONFIG           the stage's YAML, such as recipes/arithmetic/grpo.yaml
   --key value      any key of the stage; overrides the YAML. After `--`, every argument is a key
                    of the stage, even if it is spelled like an option below
