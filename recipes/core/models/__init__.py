@@ -1,4 +1,4 @@
-"""Models: how they are loaded, and how saved weights are verified."""
+"""Loading models, and verifying saved weights."""
 
 from recipes.core.models.loading import configure_model, load_model, weight_dtype
 

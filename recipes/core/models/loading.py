@@ -1,4 +1,4 @@
-"""Loads models: a folder with full weights, a folder with a LoRA adapter, or a hub id."""
+"""Loads models from a folder with full weights, a folder with a LoRA adapter, or a hub id."""
 
 import json
 import os
@@ -18,18 +18,22 @@ if TYPE_CHECKING:
 def configure_model(
     training_args: Any, model_args: "ModelConfig", max_prompt_length: int | None = None
 ) -> None:
-    """Completes the keys that decide how the trained model is loaded; nothing else changes them.
+    """Completes, in place, the keys that decide how the trained model is loaded.
+
+    This is the only function that changes `dtype`, `model_init_kwargs` and `vllm_max_model_length`
+    after the configuration is parsed.
 
     Args:
-        training_args: TRL's.
-        max_prompt_length: for GRPO, whose vLLM engine reserves memory for a whole sequence.
+        training_args: a configuration of TRL.
+        max_prompt_length: of GRPO, in tokens; vLLM reserves memory for prompt and completion.
     """
+    # The dtype first: the arguments of `from_pretrained` contain it. Those of the user win.
     model_args.dtype = training_dtype(model_args)
     # What the recipe says itself wins.
     given = training_args.model_init_kwargs or {}
     training_args.model_init_kwargs = training_kwargs(model_args) | given
 
-    # By default vLLM reserves as much as the longest sequence that the model allows.
+    # By default vLLM reserves memory for the longest sequence that the model allows.
     uses_vllm = getattr(training_args, "use_vllm", False)
     if uses_vllm and max_prompt_length and not training_args.vllm_max_model_length:
         longest = max_prompt_length + training_args.max_completion_length
@@ -43,7 +47,7 @@ def adapter_base(path: str | Path) -> str | None:
     if not config.is_file():
         return None
     base = str(json.loads(config.read_text(encoding="utf-8"))["base_model_name_or_path"])
-    # A recipe names the models it ships relative to the repository; any folder can be current.
+    # Recipes name the models they ship relative to the repository, whatever the current folder is.
     if not Path(base).exists() and (ROOT / base).is_dir():
         return str(ROOT / base)
     return base
@@ -53,14 +57,16 @@ def weight_dtype(model_args: "ModelConfig") -> str:
     """The dtype of the weights: `dtype`, else bfloat16 on an accelerator and float32 on a CPU."""
     if model_args.dtype:
         return str(model_args.dtype)
-    return "bfloat16" if has_accelerator() else "float32"
+    if has_accelerator():
+        return "bfloat16"
+    return "float32"
 
 
 def training_dtype(model_args: "ModelConfig") -> str:
     """The dtype of the weights of a model that is trained.
 
-    Full weights in bfloat16 would lose most of AdamW's steps to rounding. Adapters are float32
-    anyway, and DeepSpeed and FSDP2 keep copies in float32 themselves.
+    Full weights in bfloat16 would lose most of AdamW's updates to rounding. Adapters are float32
+    anyway, and DeepSpeed and FSDP2 keep float32 copies of the weights.
     """
     if model_args.dtype or model_args.use_peft or sharding():
         return weight_dtype(model_args)
@@ -73,13 +79,13 @@ def model_config(trainer: "Trainer") -> "PretrainedConfig":
 
 
 def max_model_length(model_args: "ModelConfig") -> int:
-    """The longest sequence the model was made for, prompt and completion together, in tokens."""
+    """The model's context length: prompt and completion together, in tokens."""
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(
         str(model_args.model_name_or_path), revision=model_args.model_revision
     )
-    # A model without position embeddings has no limit of its own.
+    # Without the entry no limit is known.
     length = getattr(config.get_text_config(), "max_position_embeddings", None)
     return int(length or sys.maxsize)
 
@@ -96,10 +102,10 @@ def load_kwargs(model_args: "ModelConfig") -> dict[str, Any]:
 def training_kwargs(model_args: "ModelConfig") -> dict[str, Any]:
     """Arguments of `from_pretrained` for a model that is trained."""
     kwargs = load_kwargs(model_args)
+    # By default a single process would offload what does not fit on its GPU to the CPU, and become
+    # slow without a warning.
     is_single = int(os.environ.get("WORLD_SIZE", "1")) == 1 and not sharding()
     if is_single and has_accelerator():
-        # By default a single process spreads what does not fit on its GPU over the CPU, and is slow
-        # without a warning.
         device = process_state().device
         if device.type != "mps":
             kwargs["device_map"] = {"": str(device)}
@@ -109,19 +115,23 @@ def training_kwargs(model_args: "ModelConfig") -> dict[str, Any]:
 def load_model(name: str | Path, model_args: "ModelConfig", **kwargs: Any) -> "PreTrainedModel":
     """The model for inference, on the accelerator if there is one.
 
-    An adapter is merged into its base: one matrix product a layer instead of three. `kwargs` are
-    for `from_pretrained`, and win over `model_args`.
+    An adapter is merged into its base model: one matrix product per layer instead of three.
+
+    Args:
+        kwargs: for `from_pretrained`; they win over `model_args`.
     """
     from transformers import AutoModelForCausalLM
 
+    # Full weights; for an adapter, those of the base model that its configuration names.
     base = adapter_base(name)
-    # An adapter is loaded onto the base model that its configuration names.
     source = base or name
     try:
         model = AutoModelForCausalLM.from_pretrained(source, **load_kwargs(model_args) | kwargs)
     except (OSError, ValueError) as error:
         problem = " ".join(str(error).split())[:300]
         raise UserError(f"cannot load the model {str(source)!r}: {problem}") from error
+
+    # The adapter on top of them.
     if base:
         # Merged, it computes the same and has no second path through each layer.
         from peft import PeftModel

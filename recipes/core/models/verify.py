@@ -14,24 +14,25 @@ SAVE_REMEDY = (
 
 
 def verify_saved_weights(folder: Path, expected: Iterable[str] | None, tied: Iterable[str]) -> None:
-    """Checks that the weights saved in `folder` are those of the model.
+    """Checks that the weights saved in `folder` can be those of the model.
 
     Args:
-        expected: names of the tensors that the model saves; `None` if they are not known.
+        expected: names of the tensors that the model saves; `None` if they are unknown.
         tied: patterns of names that share their weights with another tensor and may be missing.
 
     Raises:
-        UserError: a tensor is empty (as adapters saved under ZeRO-3 have been elsewhere) or holds
-            NaN, all are zero, or tensors are missing or unknown.
+        UserError: a tensor is empty (as other code saves adapters under ZeRO-3) or holds NaN, all
+            are zero, or tensors are missing or unknown.
     """
-    # Every tensor of every file.
+    # Read every tensor of every file.
     names: set[str] = set()
     is_all_zero = True
     for file in sorted(folder.glob("*.safetensors")):
         report_activity(f"reading back {file.name}", alone=True)
         is_zero = _check_tensors(file, names)
         is_all_zero = is_all_zero and is_zero
-    # The files as a whole, and the names in them.
+
+    # Check the files as a whole, then the names in them.
     if not names:
         raise UserError(f"{folder}: what was just saved has no weights; {SAVE_REMEDY}")
     if is_all_zero:
@@ -41,10 +42,10 @@ def verify_saved_weights(folder: Path, expected: Iterable[str] | None, tied: Ite
 
 
 def saved_tensor_names(model: Any) -> list[str] | None:
-    """Names that `save_pretrained` gives to the tensors of a model, or of its adapter.
+    """Names under which `save_pretrained` saves the tensors of a model, or of its adapter.
 
-    `None` for a model that transformers saves under other names than it trains it, such as one
-    with experts.
+    `None` for a model whose tensors transformers renames when it saves them, such as one with
+    experts.
     """
     from peft import PeftModel, get_peft_model_state_dict
     from transformers.conversion_mapping import get_model_conversion_mapping
@@ -52,6 +53,7 @@ def saved_tensor_names(model: Any) -> list[str] | None:
     # Only the adapter is saved.
     if isinstance(model, PeftModel):
         return list(get_peft_model_state_dict(model))
+    # A model with such a mapping is saved under other names than it is trained.
     if get_model_conversion_mapping(model, add_legacy=False):
         return None
     return list(model.state_dict())
@@ -87,7 +89,8 @@ def _check_tensors(file: Path, names: set[str]) -> bool:
 
 
 def _check_names(folder: Path, names: set[str], expected: set[str], tied: list[str]) -> None:
-    # A tied tensor is saved under the name of its twin.
+    """Raises `UserError` if the saved names are not the expected ones."""
+    # A tied tensor may be missing: it is saved under the name of the other one.
     missing = set()
     # A tied weight is saved once, under one of its names.
     for name in expected - names:

@@ -1,4 +1,4 @@
-"""Checks on `model_name_or_path` and on the keys that decide how a model is loaded."""
+"""Checks the paths of models and the keys that decide how a model is loaded."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,16 +13,19 @@ MODEL_FILES = ("config.json", "adapter_config.json")
 
 
 def check_model_path(key: str, name: str | None) -> str:
-    """`name`, if it can be a model: a folder with a config or an adapter, or a hub id.
+    """Returns `name` if it can be a model: a folder with a config or an adapter, or a hub id.
 
-    No hub is asked.
+    A hub id is not looked up.
 
     Args:
         key: the configuration key that names the model.
+
+    Raises `UserError` for anything else.
     """
     if not name:
         raise UserError(f"{key} is not set; write a hub id or the folder of a model")
     path = Path(name)
+
     # A folder must hold a model or an adapter.
     if path.is_dir():
         if any((path / file).is_file() for file in MODEL_FILES):
@@ -32,7 +35,8 @@ def check_model_path(key: str, name: str | None) -> str:
             f"{key}: {name!r} has no model (no config.json or adapter_config.json); "
             f"it contains {content}"
         )
-    # What is not a folder is a hub id, unless it is written like a path.
+
+    # Anything else is a hub id, unless it is written like a path.
     looks_like_path = name.startswith((".", "/", "outputs/")) or name.count("/") > 1
     if looks_like_path:
         raise UserError(f"{key}: there is no folder {name!r}")
@@ -40,7 +44,8 @@ def check_model_path(key: str, name: str | None) -> str:
 
 
 def check_not_quantised(model_args: "ModelConfig") -> None:
-    """Raises `UserError` for quantisation where a model only samples: it is loaded in `dtype`."""
+    """Raises `UserError` for quantisation in a stage that only samples."""
+    # Such a stage loads the model in `dtype` and would ignore these keys.
     for key in ("load_in_4bit", "load_in_8bit"):
         if getattr(model_args, key):
             raise UserError(
@@ -50,12 +55,12 @@ def check_not_quantised(model_args: "ModelConfig") -> None:
 
 
 def check_memory_keys(training_args: Any, model_args: "ModelConfig") -> None:
-    """Raises `UserError` for keys that save memory, where they do not work (docs/memory.md).
+    """Raises `UserError` for memory-saving keys where they do not work (docs/memory.md).
 
     Args:
         training_args: anything with `optim` and, for SFT, `activation_offloading`.
     """
-    # FSDP2 splits each weight, which bitsandbytes' 8-bit formats do not survive.
+    # FSDP2 shards each weight, which breaks bitsandbytes' 8-bit formats.
     optim = str(getattr(training_args.optim, "value", training_args.optim))
     if sharding() == "FSDP":
         if "8bit" in optim or "bnb" in optim:
@@ -68,6 +73,7 @@ def check_memory_keys(training_args: Any, model_args: "ModelConfig") -> None:
                 "load_in_8bit: does not work with fsdp2; write `load_in_4bit: true`, "
                 "or use zero2 or zero3"
             )
+
     # Offloading moves activations from a GPU to the host.
     if getattr(training_args, "activation_offloading", False) and not has_accelerator():
         raise UserError(

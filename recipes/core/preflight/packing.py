@@ -1,4 +1,4 @@
-"""Checks that packed traces can be kept apart."""
+"""Checks that packed traces are kept apart."""
 
 from typing import Protocol
 
@@ -15,10 +15,11 @@ class PackingKeys(Protocol):
 
 
 def check_packing(args: PackingKeys, model_args: ModelConfig) -> None:
-    """Raises `UserError` for packing without flash attention: traces of a row would mix."""
-    # flash_attention_2, flash_attention_3 and the kernels from the hub are all right.
+    """Raises `UserError` for packing without flash attention."""
+    is_packed = args.packing or args.padding_free
     attention = model_args.attn_implementation
-    if not (args.packing or args.padding_free) or "flash" in (attention or ""):
+    # Other implementations would let a trace attend to its neighbours in the row.
+    if not is_packed or "flash" in (attention or ""):
         return
     raise UserError(
         "packing, padding_free: they need flash attention, which keeps the traces of a row apart; "

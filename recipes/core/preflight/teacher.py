@@ -1,4 +1,4 @@
-"""Checks that a teacher can score the student's tokens."""
+"""Checks that a teacher can score the student's tokens, for on-policy distillation."""
 
 import logging
 from typing import TYPE_CHECKING
@@ -35,7 +35,7 @@ def check_teacher(
     revision = teacher_args.model_revision
     teacher_tokenizer = load_tokenizer(name, key=KEY, revision=revision)
 
-    # One of the two may have tokens the other lacks; but no id may mean two tokens.
+    # Either may have tokens that the other lacks, but an id must not mean two tokens.
     student_tokens = {index: token for token, index in tokenizer.get_vocab().items()}
     for token, index in teacher_tokenizer.get_vocab().items():
         if student_tokens.get(index, token) != token:
@@ -44,7 +44,7 @@ def check_teacher(
                 f"{token!r} there, {student_tokens[index]!r} here); {REMEDY}"
             )
 
-    # Probabilities are compared output by output.
+    # The loss compares probabilities output by output.
     teacher_outputs = _vocabulary_size(adapter_base(name) or name, revision)
     student_outputs = _vocabulary_size(adapter_base(student) or student, model_args.model_revision)
     if teacher_outputs != student_outputs:
@@ -53,7 +53,7 @@ def check_teacher(
             f"{REMEDY}"
         )
 
-    # The student learns on its own prompts, which the teacher should know.
+    # Another chat template works, but the teacher has not seen such prompts.
     question = to_messages("?", None)
     if render_prompt(teacher_tokenizer, question) != render_prompt(tokenizer, question):
         logger.warning(

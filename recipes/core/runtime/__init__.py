@@ -1,1 +1,1 @@
-"""What a process runs on and beside: devices, the process group, the watchdog, exit codes."""
+"""The process of a stage: devices, process group, watchdog, exit codes, console, entry point."""

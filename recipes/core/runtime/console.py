@@ -1,4 +1,4 @@
-"""What a stage prints: its own lines and one progress bar, without the chatter of libraries."""
+"""The console output of a stage: its own lines and one progress bar, without libraries' chatter."""
 
 import logging
 import os
@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
-# Messages of libraries that do not concern the reader of a run's output, by logger.
+# By logger, messages of libraries that do not concern the reader of a run's output.
 NOISE = {
     "accelerate.accelerator": "The used dataset had no length",  # TRL's evaluation batches
     "bitsandbytes.backends.cpu.ops": "Failed to load CPU gemm_4bit_forward",  # an optional kernel
-    "DeepSpeed": "Setting accelerator to CPU",  # a fact that the stage reports itself
+    "DeepSpeed": "Setting accelerator to CPU",  # the stage reports its device itself
     "trl.trainer.grpo_trainer": "Setting `use_cache=False`",
 }
-# Loggers whose informative messages are about their own work.
+# Loggers whose INFO messages are about their own work.
 CHATTY = ("httpx", "datasets", "deepspeed", "matplotlib")
 
 
@@ -26,25 +26,30 @@ class Progress(Protocol):
     """A progress display."""
 
     def update(self, text: str) -> None:
-        """One step further; `text` says how it goes."""
+        """Advances by one step and shows `text` beside the bar."""
+
+
+def rank_prefix(rank: int) -> str:
+    """The beginning of every line that a process prints: empty for rank 0."""
+    if rank == 0:
+        return ""
+    return f"[rank {rank}] "
 
 
 def setup_console(rank: int) -> None:
-    """Configures logging of this process: plain lines on stderr, from rank 0 unless they matter."""
-    # Several processes write to one terminal.
-    prefix = f"[rank {rank}] " if rank else ""
-    logging.basicConfig(
-        level=logging.WARNING if rank else logging.INFO,
-        format=f"{prefix}%(message)s",
-        stream=sys.stderr,
-    )
-    # The libraries: what they say about their own work is left out.
+    """Configures this process's logging: plain lines on stderr; ranks above 0 only warn."""
+    level = logging.INFO
+    if rank > 0:
+        level = logging.WARNING
+    logging.basicConfig(level=level, format=f"{rank_prefix(rank)}%(message)s", stream=sys.stderr)
+
+    # Libraries: warnings only, and without those that are known to be harmless.
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
     for name, text in NOISE.items():
-        logging.getLogger(name).addFilter(_Without(text))
+        logging.getLogger(name).addFilter(_HideMessage(text))
 
-    # Versions are pinned: what will change in later ones concerns the maintainers only.
+    # Versions are pinned, so announcements of future changes concern the maintainers alone.
     libraries = r"(transformers|trl|peft|torch)\b"
     warnings.filterwarnings("ignore", category=FutureWarning, module=libraries)
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
@@ -61,8 +66,7 @@ def hide_loading_bars() -> None:
 
 @contextmanager
 def progress_display(label: str, total: int, hidden: bool = False) -> Iterator[Progress]:
-    """A live progress bar on a terminal, nothing elsewhere or if `hidden`."""
-    # A log file would hold a line for every redrawing.
+    """A live progress bar on a terminal; nothing elsewhere, or if `hidden`."""
     if hidden or not sys.stderr.isatty():
         yield _NoProgress()
         return
@@ -70,7 +74,7 @@ def progress_display(label: str, total: int, hidden: bool = False) -> Iterator[P
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as RichProgress
 
-    # Name, bar, count, time left, and how it goes.
+    # Label, bar, steps done, time left, and the text of the latest update.
     columns = (
         TextColumn("[bold]{task.description}"),
         BarColumn(),
@@ -80,11 +84,11 @@ def progress_display(label: str, total: int, hidden: bool = False) -> Iterator[P
     )
     console = Console(stderr=True)
     with RichProgress(*columns, console=console, transient=True) as display:
-        yield _RichProgress(display, label, total)
+        yield _TerminalProgress(display, label, total)
 
 
-class _Without(logging.Filter):
-    """Drops the records that contain a text."""
+class _HideMessage(logging.Filter):
+    """Drops the log records that contain a text."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -99,7 +103,7 @@ class _NoProgress:
         pass
 
 
-class _RichProgress:
+class _TerminalProgress:
     def __init__(self, display: "RichProgress", label: str, total: int) -> None:
         self.display = display
         self.task = display.add_task(label, total=total, text="")

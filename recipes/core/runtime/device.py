@@ -1,4 +1,4 @@
-"""What this process runs on: an accelerator or the CPU, its memory, and who splits the model."""
+"""The device of this process: accelerator or CPU, its memory, and how the model is sharded."""
 
 import os
 import resource
@@ -11,8 +11,7 @@ SHARDINGS = ("DEEPSPEED", "FSDP")
 
 
 def has_accelerator() -> bool:
-    """Whether the stages run on an accelerator: there is one, and the launch did not forbid it."""
-    # Asked first: it needs no torch, which takes seconds to import.
+    """Whether the stages run on a GPU or similar: one is present, and the launch allows it."""
     if os.environ.get("ACCELERATE_USE_CPU", "").lower() == "true":
         return False
     import torch
@@ -21,9 +20,9 @@ def has_accelerator() -> bool:
 
 
 def process_state() -> "PartialState":
-    """accelerate's state of this process and the others.
+    """accelerate's state of this process and its group.
 
-    Its device is the CPU where the launch asked for that, which accelerate itself does not read.
+    Its device is the CPU if the launch asked for that; accelerate itself ignores the request.
     """
     from accelerate import PartialState
 
@@ -31,7 +30,7 @@ def process_state() -> "PartialState":
 
 
 def sharding() -> str | None:
-    """What splits the model or its optimiser over the processes: "DEEPSPEED", "FSDP" or `None`."""
+    """The library that shards the model or its optimiser: "DEEPSPEED", "FSDP" or `None`."""
     for kind in SHARDINGS:
         if os.environ.get(f"ACCELERATE_USE_{kind}") == "true":
             return kind
@@ -39,10 +38,10 @@ def sharding() -> str | None:
 
 
 def free_bytes() -> int:
-    """Bytes of the device that a process may use.
+    """Bytes of device memory that a process may use.
 
-    On a GPU all of its memory. On a CPU what is free plus what the process has, up to `ulimit -v`;
-    processes of one machine share it.
+    On a GPU all of its memory. On a CPU the free memory and what this process already has, up to
+    `ulimit -v`; the processes of one machine share it.
     """
     if has_accelerator():
         import torch
@@ -50,7 +49,9 @@ def free_bytes() -> int:
         return torch.accelerator.get_memory_info()[1]
     import psutil
 
-    # What this process holds already is part of what it may use.
-    free = psutil.virtual_memory().available + psutil.Process().memory_info().rss
+    # The process itself counts as free: it is part of what the estimate adds up.
+    available = psutil.virtual_memory().available + psutil.Process().memory_info().rss
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    return free if limit == resource.RLIM_INFINITY else min(free, limit)
+    if limit == resource.RLIM_INFINITY:
+        return available
+    return min(available, limit)

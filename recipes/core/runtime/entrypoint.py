@@ -1,4 +1,4 @@
-"""How a stage starts and ends: console, signals, process group, and errors in one line."""
+"""The start and the end of every stage: console, signals, process group, one-line errors."""
 
 import logging
 import os
@@ -11,7 +11,7 @@ from types import FrameType
 from typing import NoReturn
 
 from recipes.core.errors import StopRequested, UserError
-from recipes.core.runtime.console import setup_console
+from recipes.core.runtime.console import rank_prefix, setup_console
 from recipes.core.runtime.failures import (
     OOM_REMEDY,
     is_communication_failure,
@@ -34,7 +34,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Exit:
-    """How a stage ends: its exit code, what the other processes are told, and what is printed."""
+    """How a stage ends.
+
+    Attributes:
+        code: its exit code.
+        reason: for the launcher and the other processes.
+        line: the last line that the user sees.
+    """
 
     code: int
     reason: str
@@ -44,20 +50,20 @@ class Exit:
 def run_stage(main: Callable[[], None]) -> None:
     """Runs a stage's `main` in this process, as one of a group.
 
-    Exit codes: 0, or 2 for a mistake that the user can fix, 70 if a process of the group died or
-    hangs, 75 after SIGTERM, 130 after Ctrl-C. Any other exception keeps its traceback.
+    Exit codes: 0 on success, 2 for a mistake that the user can fix, 70 if a process of the group
+    died or hangs, 75 after SIGTERM, 130 after Ctrl-C. Any other exception keeps its traceback.
     """
     rank = int(os.environ.get("RANK", "0"))
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     setup_console(rank)
-    _use_current_folder_for_imports()
+    _import_from_current_folder()
     _handle_signals()
 
-    # The watchdog meets the others in torch's store. torchrun's agent keeps one; other starters
-    # leave that to rank 0, which makes it together with the group.
     watchdog: Watchdog | None = None
-    has_store = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
     try:
+        # The watchdog needs torch's store. torchrun's agent keeps one; with other launchers rank 0
+        # creates it together with the group.
+        has_store = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
         if processes == 1 or has_store:
             watchdog = start_watchdog(rank, processes)
         join_process_group(processes)
@@ -66,11 +72,12 @@ def run_stage(main: Callable[[], None]) -> None:
     except (UserError, RewardError, StopRequested, KeyboardInterrupt) as error:
         _leave(describe_exit(error), rank, processes, watchdog)
     except Exception as error:
-        # torch's agent has seen the same failure, and may be quicker to end this process.
+        # torch's agent has seen the same failure, and may send SIGTERM before this is reported.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         failure = describe_failure(error, watchdog)
         if failure:
             _leave(failure, rank, processes, watchdog)
+        # Anything else is a bug: the traceback follows.
         reason = _one_line(error)
         record_exit_reason(rank, 1, f"{type(error).__name__}: {reason}")
         if watchdog:
@@ -82,7 +89,7 @@ def run_stage(main: Callable[[], None]) -> None:
 
 
 def describe_exit(error: BaseException) -> Exit:
-    """The end of a stage that a user's mistake or request ended."""
+    """The end of a stage after a user's mistake, a SIGTERM or Ctrl-C."""
     if isinstance(error, StopRequested):
         reason = str(error)
         return Exit(STOPPED, reason, f"stopped: {reason}the same command resumes the run")
@@ -94,10 +101,9 @@ def describe_exit(error: BaseException) -> Exit:
 def describe_failure(error: Exception, watchdog: Watchdog | None) -> Exit | None:
     """The end of a stage that lost another process or ran out of memory; `None` for a bug."""
     text = _one_line(error)
-    # A collective failed: name the rank that is gone, if one is.
+    # A failed collective: the cause is another rank, if one is gone.
     if watchdog and is_communication_failure(error):
-        time.sleep(4 * watchdog.period)  # by then every live rank has sent a heartbeat
-        lost = watchdog.missing(3 * watchdog.period)
+        lost = _wait_for_lost_ranks(watchdog)
         if lost:
             line = f"error: {lost} is gone, and this process cannot continue without it ({text})"
             return Exit(LOST, f"{lost} is gone", line)
@@ -108,29 +114,39 @@ def describe_failure(error: Exception, watchdog: Watchdog | None) -> Exit | None
     return None
 
 
+def _wait_for_lost_ranks(watchdog: Watchdog) -> str | None:
+    """The ranks that no longer send heartbeats, after every live one has had time to."""
+    time.sleep(4 * watchdog.period)
+    return watchdog.missing(3 * watchdog.period)
+
+
 def _leave(end: Exit, rank: int, processes: int, watchdog: Watchdog | None) -> NoReturn:
     """Prints the last line, tells the launcher and the other processes, and exits."""
-    prefix = f"[rank {rank}] " if rank else ""
-    sys.stderr.write(f"{prefix}{end.line}\n")
+    sys.stderr.write(f"{rank_prefix(rank)}{end.line}\n")
     record_exit_reason(rank, end.code, end.reason)
+    was_stopped = end.code == STOPPED
     if watchdog:
-        watchdog.end("" if end.code == STOPPED else end.reason)
-    # torch's agent prints a page about a process that exits with an error; one that was stopped
-    # as requested ends with 0, and the launcher reports it.
-    is_reported = processes > 1 and "LAUNCH_FOLDER" in os.environ
-    sys.exit(0 if end.code == STOPPED and is_reported else end.code)
+        # For the other processes a stop on request is no error.
+        watchdog.end("" if was_stopped else end.reason)
+    # torch's agent prints a page about every process that does not exit with 0. After a stop on
+    # request the launcher reports the right code instead.
+    has_launcher = processes > 1 and "LAUNCH_FOLDER" in os.environ
+    if was_stopped and has_launcher:
+        sys.exit(0)
+    sys.exit(end.code)
 
 
-def _use_current_folder_for_imports() -> None:
-    """Puts the current folder first on Python's path, where the script's own folder is.
+def _import_from_current_folder() -> None:
+    """Puts the current folder first on Python's path, in place of the script's own folder.
 
-    `evaluate` would otherwise be our script and not an installed package, and dotted paths to the
-    user's own rewards and datasets would not be found.
+    There `evaluate` would be our script and not an installed package. And dotted paths to the
+    user's own rewards and datasets are relative to the current folder.
     """
     sys.path[0] = os.getcwd()
 
 
 def _handle_signals() -> None:
+    """SIGTERM raises `StopRequested`, and reaches a launched process also if its parent dies."""
     signal.signal(signal.SIGTERM, _request_stop)
     if "LAUNCH_FOLDER" in os.environ or "TORCHELASTIC_RUN_ID" in os.environ:
         end_with_parent()

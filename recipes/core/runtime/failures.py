@@ -1,4 +1,4 @@
-"""Recognises failures with a message of their own: no memory, no space, a lost connection."""
+"""Recognises failures with a message of their own: no memory, no disk space, a lost connection."""
 
 import errno
 import shutil
@@ -15,13 +15,13 @@ COMMUNICATION_ERRORS = (
     "processgroup",
 )
 
-# For stages without a memory estimate.
+# The remedy of stages without a memory estimate.
 OOM_REMEDY = (
     "write a smaller batch_size (per_device_train_batch_size) or a smaller model, "
     "or free the device"
 )
 
-# torch does not report a full disk as such; less free space than this does.
+# A disk with less free space is full; torch does not always report that as an OSError.
 MIN_FREE_BYTES = 1 << 24
 
 
@@ -60,7 +60,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     seen: set[int] = set()
     while pending:
         cause = pending.pop()
-        # Chains of causes may meet, or form a circle.
+        # Chains can be circles.
         if cause is None or id(cause) in seen:
             continue
         seen.add(id(cause))

@@ -1,4 +1,4 @@
-"""Joins the processes of a run into one group, and runs work on the main process alone."""
+"""Joins the processes of a run into one group; runs a function on the main process alone."""
 
 import logging
 import os
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# The watchdog ends a run that hangs and reports why; torch's own limit would end it silently.
+# The watchdog ends a run that hangs and reports the reason; torch's own limit would not.
 NO_TIMEOUT = timedelta(days=7)
 
 
 def join_process_group(expected: int) -> None:
-    """Makes several processes one group, on a CPU too, and logs which.
+    """Joins `expected` processes into one group, on GPUs or CPUs, and logs its members.
 
-    accelerate's configs for several processes mean GPUs. On a machine without one, processes that
-    nobody tells so would train side by side, each on its own; and told that they are CPU
-    processes, they would forget DeepSpeed and FSDP and train as plain DDP.
+    accelerate's own configs for several processes assume GPUs. On a machine without one, the
+    processes would not find each other and each would train alone; with accelerate's CPU option
+    they would ignore DeepSpeed and FSDP and train as plain DDP.
 
     Raises:
         UserError: the group does not have the `expected` number of processes.
@@ -35,14 +35,14 @@ def join_process_group(expected: int) -> None:
         return
     from accelerate.utils import gather_object
 
-    # The group must be what was asked for.
+    # The group must have the size that was asked for.
     state = _form_group()
     if state.num_processes != expected:
         raise UserError(
             f"accelerate was asked for {expected} processes and made a group of "
             f"{state.num_processes}"
         )
-    # One line says which ranks there are and where they run.
+    # One line lists the ranks and where they run.
     members = gather_object(
         [f"rank {state.process_index} on {socket.gethostname()}, {state.device}"]
     )
@@ -52,22 +52,26 @@ def join_process_group(expected: int) -> None:
     )
 
 
-def on_main_process(args: "TrainingArguments", work: Callable[[], None]) -> None:
-    """Runs `work` on the main process once all have come this far; all raise what it raises."""
+def on_main_process(args: "TrainingArguments", function: Callable[[], None]) -> None:
+    """Runs `function` on the main process once all processes are here.
+
+    All of them wait for it, and all raise the `UserError` or `OSError` that it raises.
+    """
     import torch
     from accelerate.utils import broadcast_object_list
 
     is_group = args.world_size > 1
     if is_group:
         torch.distributed.barrier()
+
     problem: UserError | OSError | None = None
     if args.process_index == 0:
         try:
-            work()
+            function()
         except (UserError, OSError) as error:
             problem = error
 
-    # The others must not wait for a process that has failed.
+    # The others learn of a failure here instead of waiting for the main process for ever.
     message = [str(problem or "")]
     if is_group:
         broadcast_object_list(message)
@@ -77,7 +81,7 @@ def on_main_process(args: "TrainingArguments", work: Callable[[], None]) -> None
 
 def _refuse_lonely_process() -> None:
     """Raises `UserError` if accelerate started one process for a config of the type MULTI_CPU."""
-    # accelerate sets the address of the others, but this process has no rank.
+    # accelerate set the address of a group, but gave this process no rank in it.
     variables = os.environ
     is_lonely = (
         "ACCELERATE_MIXED_PRECISION" in variables
@@ -93,21 +97,23 @@ def _refuse_lonely_process() -> None:
 
 
 def _form_group() -> "PartialState":
+    """Initialises torch's default process group with a backend that this machine has."""
     from accelerate import PartialState
     from torch.distributed import distributed_c10d
 
-    # The defaults are for the groups that DeepSpeed makes itself.
+    # torch's defaults apply to the groups that DeepSpeed creates itself.
     distributed_c10d.default_pg_timeout = NO_TIMEOUT
     distributed_c10d.default_pg_nccl_timeout = NO_TIMEOUT
     options: dict[str, Any] = {"timeout": NO_TIMEOUT}
+    # On GPUs accelerate does the right thing.
     if has_accelerator():
         return PartialState(**options)
     if sharding() == "DEEPSPEED":
         from deepspeed.ops import __compatible_ops__
 
-        # On a CPU DeepSpeed would compile collectives of its own, for minutes; gloo has them.
+        # On a CPU DeepSpeed would spend minutes compiling its own collectives; gloo has them.
         __compatible_ops__["deepspeed_shm_comm"] = False
         return PartialState(backend="gloo", **options)
-    # Read by transformers' TrainingArguments and accelerate's Accelerator.
+    # DDP or FSDP on CPUs: transformers' TrainingArguments and accelerate's Accelerator read this.
     os.environ["ACCELERATE_USE_CPU"] = "true"
     return PartialState(cpu=True, **options)

@@ -6,10 +6,10 @@ import os
 import signal
 import sys
 
-# Exit codes of a stage and of the launcher, besides 0 and Python's own 1.
-USER_ERROR = 2  # a mistake that the user can fix, in one line
+# Exit codes of a stage and of the launcher, besides 0 and Python's own 1 (docs/scaling.md).
+USER_ERROR = 2  # a mistake that the user can fix, explained in one line
 LOST = 70  # a process of the group died or hangs
-STOPPED = 75  # saved, and the same command resumes (EX_TEMPFAIL, "try again")
+STOPPED = 75  # saved after SIGTERM; the same command resumes (EX_TEMPFAIL, "try again")
 INTERRUPTED = 130  # Ctrl-C
 
 GRACE_SECONDS = 600.0  # time to save in after SIGTERM
@@ -20,9 +20,9 @@ PR_SET_CHILD_SUBREAPER = 36
 
 
 def record_exit_reason(rank: int, code: int, message: str) -> None:
-    """Tells the launcher why this process ends.
+    """Writes for the launcher why this process ends.
 
-    accelerate's own exit code is 1, whatever happened in its processes.
+    accelerate exits with 1 whatever the exit codes of its processes are.
     """
     folder = os.environ.get("LAUNCH_FOLDER")
     if folder:
@@ -31,7 +31,7 @@ def record_exit_reason(rank: int, code: int, message: str) -> None:
 
 
 def end_with_parent(number: int = signal.SIGTERM) -> None:
-    """Has this process receive a signal when its parent ends in any way (Linux only)."""
+    """Makes the kernel send this process a signal when its parent ends (Linux only)."""
     set_process_option(PR_SET_PDEATHSIG, number)
 
 

@@ -1,4 +1,4 @@
-"""Trainers and how they are run. Importing it takes seconds: it needs torch and TRL."""
+"""Trainers and how they are run. The import takes seconds: it loads torch and TRL."""
 
 from recipes.core.training.grpo_trainer import RecipeGRPOTrainer
 from recipes.core.training.rollout_log import RolloutLog

@@ -15,7 +15,8 @@ class RecipeSFTTrainer(FiniteGuard, SFTTrainer):
 class RecipeDistillationTrainer(AutocastGeneration, FiniteGuard, DistillationTrainer):
     """TRL's DistillationTrainer that stops at NaN.
 
-    Its loss calls the models outside of the forward pass that accelerate casts.
+    TRL's private `_compute_loss` calls the models outside of the forward pass that accelerate casts
+    to bfloat16; here it is cast too.
     """
 
     def _compute_loss(self, *args: Any, **kwargs: Any) -> Any:

@@ -1,7 +1,7 @@
-"""Reward functions that report to the watchdog when they start and when they have finished.
+"""Reward functions that report to the watchdog before and after they score.
 
-A process that waits for another one has then come further than the one that still scores, and the
-watchdog names the right one.
+A rank that has scored, and waits for the others, has then made more progress than one that is
+still scoring, so the watchdog blames the right one.
 """
 
 import contextlib
@@ -19,14 +19,12 @@ def watch_reward(
 ) -> Callable[..., Any]:
     """`function` with reports; async if `function` is. `step` returns the current step."""
 
-    # Two reports around each call.
     @contextlib.contextmanager
     def reported() -> Iterator[None]:
         report_activity(f"step {step()}: scoring with {name}")
         yield
         report_activity(f"step {step()}: scored with {name}")
 
-    # TRL tells async rewards from others by the function itself.
     @functools.wraps(function)
     def score(*args: Any, **kwargs: Any) -> Any:
         with reported():
@@ -37,4 +35,7 @@ def watch_reward(
         with reported():
             return await function(*args, **kwargs)
 
-    return score_async if is_async_callable(function) else score
+    # TRL awaits a reward if the function itself is async.
+    if is_async_callable(function):
+        return score_async
+    return score

@@ -1,4 +1,4 @@
-"""Verifies each checkpoint before older ones are removed."""
+"""Verifies checkpoints, and removes old ones only after that."""
 
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,10 @@ from recipes.core.runtime.process_group import on_main_process
 
 
 class VerifiedCheckpoints(TrainerCallback):
-    """Reads the first checkpoint back, writes checksums of each, and then removes old ones.
+    """Reads the first checkpoint back, writes checksums of each one, then removes old ones.
 
     One checkpoint shows whether this combination of model, adapter and sharding can be saved at
-    all; reading back every one would cost too much.
+    all; reading every one back would cost too much.
     """
 
     def __init__(self, limit: int | None) -> None:
@@ -28,9 +28,12 @@ class VerifiedCheckpoints(TrainerCallback):
         model = kwargs["model"]
         folder = Path(str(args.output_dir))
         checkpoint = folder / f"checkpoint-{state.global_step}"
-        # Under ZeRO-3 all processes have to take part in this.
-        names = [] if self.is_verified else saved_tensor_names(model)
+        # Under ZeRO-3 all processes must take part in collecting the names.
+        names: list[str] | None = []
+        if not self.is_verified:
+            names = saved_tensor_names(model)
 
+        # The files are the main process's business; an error in them ends all processes.
         def verify_and_prune() -> None:
             if not self.is_verified:
                 verify_saved_weights(checkpoint, names, tied_tensor_names(model))

@@ -1,4 +1,4 @@
-"""Keeps the order of the rows the same when a run resumes in the middle of an epoch."""
+"""Keeps the order of rows the same when a run resumes in the middle of an epoch."""
 
 from typing import Any
 
@@ -9,18 +9,18 @@ from trl.trainer.utils import RepeatSampler
 
 
 class ReproducibleOrder(TrainerCallback):
-    """Tells every sampler which epoch begins.
+    """Seeds every sampler with the number of the epoch that begins.
 
-    transformers tells only the samplers it finds, not all of those behind accelerate's shards. The
-    sampler of `group_by_length` uses torch's own generator and GRPO's one of its own, and a
-    checkpoint has neither's state at the beginning of the epoch.
+    transformers sets the epoch of the samplers it finds, not of all those behind accelerate's
+    shards. The sampler of `group_by_length` uses torch's global generator and GRPO's has its own;
+    a checkpoint holds neither's state at the beginning of the epoch.
     """
 
     def on_epoch_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        # The epoch is a sum of fractions: 0.9999999 is the beginning of epoch 1.
-        epoch = int((state.epoch or 0) + 1e-6)
+        epoch = int((state.epoch or 0) + 1e-6)  # 1e-6 against rounding
+        # From the dataloader inwards: accelerate and transformers wrap samplers in samplers.
         sampler = _inner_sampler(kwargs["train_dataloader"])
         # From the outermost sampler, which accelerate added, to the innermost.
         while sampler is not None:

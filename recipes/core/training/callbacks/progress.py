@@ -10,7 +10,7 @@ from recipes.core.runtime.console import progress_display
 
 logger = logging.getLogger(__name__)
 
-# The metrics that a line shows, under short names; all of them are in trainer_state.json.
+# The metrics on the console, under short names; trainer_state.json has all of them.
 CONSOLE_METRICS = {
     "loss": "loss",
     "eval_loss": "eval loss",
@@ -25,7 +25,7 @@ CONSOLE_METRICS = {
 
 
 class ConsoleProgress(TrainerCallback):
-    """A bar of the steps on a terminal, and a line of the most important metrics per log."""
+    """A progress bar on a terminal, and one line of the most important metrics per log."""
 
     def __init__(self) -> None:
         self.stack = ExitStack()
@@ -63,6 +63,7 @@ class ConsoleProgress(TrainerCallback):
 
 def format_metrics(logs: dict[str, Any]) -> str:
     """`accuracy 0.43  format 0.91  loss 0.0021 ...`: mean rewards first, then `CONSOLE_METRICS`."""
+    # TRL logs rewards as `rewards/accuracy/mean`.
     shown: dict[str, Any] = {}
     # Rewards come first: they say whether the model learns.
     for key, value in logs.items():
@@ -76,4 +77,6 @@ def format_metrics(logs: dict[str, Any]) -> str:
 
 
 def _format(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return str(value)

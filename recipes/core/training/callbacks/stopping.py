@@ -23,7 +23,7 @@ class GracefulStop(TrainerCallback):
         self.stopped = False
 
     def ask(self, number: int, frame: FrameType | None) -> None:
-        """Signal handler: asks for a stop after the current step."""
+        """Signal handler: requests a stop after the current step."""
         self.asked = True
 
     def on_train_begin(
@@ -34,7 +34,7 @@ class GracefulStop(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        # All processes must stop after the same step, whichever of them was asked.
+        # All processes must stop after the same step, whichever of them received the signal.
         is_over = args.process_index == 0 and self._is_time_over()
         flags = torch.tensor([self.asked, is_over], dtype=torch.int32, device=args.device)
         if args.world_size > 1:

@@ -1,4 +1,4 @@
-"""Tells the watchdog how far training has come."""
+"""Reports the progress of training to the watchdog."""
 
 from typing import Any
 
@@ -8,7 +8,10 @@ from recipes.core.runtime.watchdog import report_activity
 
 
 class WatchdogProgress(TrainerCallback):
-    """Reports every step and every evaluation batch."""
+    """Reports each step and each evaluation batch.
+
+    Progress is compared between ranks, so that all of them report at the same points.
+    """
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
