@@ -1,4 +1,4 @@
-"""Every relative link in a document leads to a file or a heading, and every file it names exists."""
+"""Every link in a document leads to a file or a heading, and every file that it names exists."""
 
 import re
 
