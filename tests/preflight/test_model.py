@@ -21,5 +21,5 @@ def test_models_that_are_none_are_refused_before_anything_is_loaded(tmp_path):
 
 @pytest.mark.parametrize("name", ["generate", "evaluate"])
 def test_keys_of_a_training_are_refused_where_nothing_is_trained(name):
-    with pytest.raises(UserError, match="load_in_4bit: is for grpo and sft"):
+    with pytest.raises(UserError, match="load_in_4bit: is for stages that train"):
         stage_here(name, f"recipes/arithmetic/{name}.yaml", "--load_in_4bit")

@@ -49,8 +49,8 @@ def check_not_quantised(model_args: "ModelConfig") -> None:
     for key in ("load_in_4bit", "load_in_8bit"):
         if getattr(model_args, key):
             raise UserError(
-                f"{key}: is for grpo and sft; generate and evaluate load the model in `dtype`; "
-                "leave it out"
+                f"{key}: is for stages that train; generate and evaluate load the model in "
+                "`dtype`; leave it out"
             )
 
 
