@@ -23,6 +23,7 @@ class ReproducibleOrder(TrainerCallback):
         # From the dataloader inwards: accelerate and transformers wrap samplers in samplers.
         sampler = _inner_sampler(kwargs["train_dataloader"])
         while sampler is not None:
+            # Samplers with a generator get a new one; the others derive their seed from the epoch.
             if isinstance(sampler, LengthGroupedSampler | RepeatSampler):
                 sampler.generator = torch.Generator().manual_seed(args.seed + epoch)
             elif hasattr(sampler, "set_epoch"):
