@@ -1,10 +1,15 @@
-"""Weights that are trained are float32, unless something else keeps them in float32."""
+"""How a model is loaded: its dtype, the arguments of `from_pretrained`, the context of vLLM."""
 
 import pytest
 import torch
 from trl import ModelConfig
 
-from recipes.core.models.loading import training_dtype, weight_dtype
+from recipes.core.models.loading import (
+    configure_model,
+    max_model_length,
+    training_dtype,
+    weight_dtype,
+)
 
 
 @pytest.mark.parametrize(
@@ -43,3 +48,47 @@ def moved_fraction(dtype):
 def test_most_steps_of_adamw_are_lost_on_weights_in_bfloat16():
     assert moved_fraction(torch.float32) == 1.0
     assert moved_fraction(torch.bfloat16) < 0.5  # the reason for `training_dtype`
+
+
+def grpo_args(**keys):
+    from trl import GRPOConfig
+
+    return GRPOConfig(use_cpu=True, bf16=False, max_completion_length=72, **keys)
+
+
+def arithmetic_model(**keys):
+    return ModelConfig(model_name_or_path="recipes/arithmetic/models/base", **keys)
+
+
+def test_the_trained_model_is_loaded_as_configured_and_the_users_arguments_win():
+    training_args = grpo_args(model_init_kwargs={"dtype": "float64", "use_cache": False})
+    model_args = arithmetic_model(attn_implementation="eager")
+    configure_model(training_args, model_args)
+    assert model_args.dtype == "float32"
+    assert training_args.model_init_kwargs == {
+        "revision": "main",
+        "attn_implementation": "eager",
+        "dtype": "float64",
+        "use_cache": False,
+    }
+
+
+@pytest.mark.parametrize(
+    ("keys", "max_prompt_length", "expected"),
+    [
+        ({"use_vllm": True}, 10, 82),  # prompt and completion
+        ({"use_vllm": True}, 10**9, "context"),  # never more than the model allows
+        ({"use_vllm": True, "vllm_max_model_length": 50}, 10, 50),  # as the user asked
+        ({"use_vllm": True}, None, None),  # prompts of any length: vLLM's default
+        ({}, 10, None),
+    ],
+)
+def test_vllm_reserves_memory_for_the_longest_prompt_and_completion(
+    keys, max_prompt_length, expected
+):
+    training_args = grpo_args(**keys)
+    model_args = arithmetic_model()
+    configure_model(training_args, model_args, max_prompt_length)
+    if expected == "context":
+        expected = max_model_length(model_args)
+    assert training_args.vllm_max_model_length == expected

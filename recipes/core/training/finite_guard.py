@@ -23,6 +23,7 @@ class FiniteGuard(Trainer):
         loss: Any = result
         if isinstance(result, tuple):  # the loss and the model's outputs
             loss = result[0]
+        # The batch is kept for the report: the gradient norm is known only after the backward pass.
         if self.model.training:  # type: ignore[union-attr]  # set by __init__
             self._batch = inputs
             if not torch.isfinite(loss).all():
@@ -46,6 +47,7 @@ class FiniteGuard(Trainer):
         name = f"not_finite-{step}-{self.args.process_index}.json"
         file = Path(str(self.args.output_dir)) / name
         problem = f"{quantity} is {value}"
+        # Every process writes its own micro-batch.
         write_json(file, {"step": step, "what": problem, **self.describe_batch()})
         raise UserError(
             f"step {step}: {problem}; the batch is in {file}. Lower learning_rate, or train in "

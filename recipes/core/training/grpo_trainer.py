@@ -89,6 +89,7 @@ class RecipeGRPOTrainer(AutocastGeneration, SavedGeneration, FiniteGuard, GRPOTr
         # vLLM has its own generation settings, and its memory already.
         if not self.full_length_first or self.args.use_vllm:  # type: ignore[attr-defined]
             return
+        # An evaluation before the first step samples as usual.
         is_training = self.model.training  # type: ignore[union-attr]
         self.generation_config.min_new_tokens = None
         if is_training and self.state.global_step == 0:

@@ -45,6 +45,7 @@ class RolloutLog:
         rollouts of all steps below N and the evaluation at N have been logged.
         """
         step = self.resume_step
+        # Without a checkpoint, every row belongs to an earlier run.
         if step is None:
             filter_jsonl(self._file("train"), lambda row: False)
             filter_jsonl(self._file("eval"), lambda row: False)
@@ -76,6 +77,7 @@ def latest_rollouts(logs: Mapping[str, Any], rows: GeneratedRows, step: int) -> 
             evaluation appends to the training completions, so the latest are the last ones.
         rows: of that generation, in the same order.
     """
+    # The same rows of every column.
     count = len(rows.answers)
     prompts = list(logs["prompt"])[-count:]
     completions = list(logs["completion"])[-count:]
@@ -100,6 +102,7 @@ def latest_rollouts(logs: Mapping[str, Any], rows: GeneratedRows, step: int) -> 
 
 
 def _none_if_nan(value: float) -> float | None:
+    # TRL keeps a reward of `None` as NaN, which JSON does not have.
     if math.isnan(value):
         return None
     return value

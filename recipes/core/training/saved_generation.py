@@ -20,6 +20,7 @@ class SavedGeneration:
         micro_steps = self.args.steps_per_generation * self.num_iterations
         if self._step % micro_steps == 0:
             return
+        # The position within the generation, and its micro-batches.
         folder = Path(self._get_output_dir(trial=None))
         checkpoint = folder / f"checkpoint-{self.state.global_step}"
         generation = {"step": self._step, "inputs": self._buffered_inputs}
@@ -29,6 +30,7 @@ class SavedGeneration:
         super()._load_optimizer_and_scheduler(checkpoint)  # type: ignore[misc]  # transformers'
         if not checkpoint:
             return
+        # A checkpoint at the end of a generation has no such file.
         file = _generation_file(Path(checkpoint), self.args.process_index)
         if file.exists():
             generation = torch.load(file, map_location="cpu", weights_only=True)

@@ -19,12 +19,14 @@ def watch_reward(
 ) -> Callable[..., Any]:
     """`function` with reports; async if `function` is. `step` returns the current step."""
 
+    # One report before and one after each call.
     @contextlib.contextmanager
     def reported() -> Iterator[None]:
         report_activity(f"step {step()}: scoring with {name}")
         yield
         report_activity(f"step {step()}: scored with {name}")
 
+    # The same wrapper in both forms; TRL reads the name of the function.
     @functools.wraps(function)
     def score(*args: Any, **kwargs: Any) -> Any:
         with reported():

@@ -38,6 +38,7 @@ class VerifiedCheckpoints(TrainerCallback):
             if not self.is_verified:
                 verify_saved_weights(checkpoint, names, tied_tensor_names(model))
             write_checksums(checkpoint)
+            # Last, because until here the old ones were the only ones known to be intact.
             prune_checkpoints(folder, self.limit, state.best_model_checkpoint)
 
         on_main_process(args, verify_and_prune)

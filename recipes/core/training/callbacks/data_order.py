@@ -24,6 +24,7 @@ class ReproducibleOrder(TrainerCallback):
         sampler = _inner_sampler(kwargs["train_dataloader"])
         # From the outermost sampler, which accelerate added, to the innermost.
         while sampler is not None:
+            # Samplers with a generator get a new one; the others derive their seed from the epoch.
             if isinstance(sampler, LengthGroupedSampler | RepeatSampler):
                 sampler.generator = torch.Generator().manual_seed(args.seed + epoch)
             elif hasattr(sampler, "set_epoch"):

@@ -34,7 +34,7 @@ class ConsoleProgress(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         hidden = not state.is_world_process_zero or bool(args.disable_tqdm)
-        # A resumed run counts from its checkpoint.
+        # A resumed run has only the rest of the steps left.
         remaining = state.max_steps - state.global_step
         self.bar = self.stack.enter_context(progress_display("training", remaining, hidden))
 
@@ -69,7 +69,7 @@ def format_metrics(logs: dict[str, Any]) -> str:
     for key, value in logs.items():
         if key.startswith("rewards/") and "/mean" in key:
             shown[key.split("/")[1]] = value
-    # Then what explains it, where the stage has it.
+    # Then those of the other metrics that this log has.
     for key, name in CONSOLE_METRICS.items():
         if logs.get(key) is not None:
             shown[name] = logs[key]

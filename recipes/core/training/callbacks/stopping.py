@@ -35,6 +35,7 @@ class GracefulStop(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         # All processes must stop after the same step, whichever of them received the signal.
+        # Clocks differ, so that only the main process's counts.
         is_over = args.process_index == 0 and self._is_time_over()
         flags = torch.tensor([self.asked, is_over], dtype=torch.int32, device=args.device)
         if args.world_size > 1:
