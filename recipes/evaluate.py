@@ -7,7 +7,8 @@ Writes   outputs/<recipe>/scores.json
          outputs/<recipe>/completions/<benchmark>/<model>.jsonl   every completion with its scores
 Resumes  with the completions that are missing; a model is sampled again if its settings changed
 
-Accuracy is split into accuracy and format, so that a gain in format is not sold as reasoning.
+A completion has three scores: strict accuracy, accuracy wherever the answer stands, and format.
+So a gain in format is not sold as reasoning.
 """
 
 import sys
@@ -67,7 +68,7 @@ def main() -> None:
     args = config.parse(EvaluateArguments)
     sampling = config.parse(SamplingArguments)
 
-    # Mistakes that can be found within a second: paths of all models, rewards, missing datasets.
+    # These lines find mistakes within a second: paths of all models, rewards, missing datasets.
     fail_fast(config)
     models = list_models(config)
     benchmarks = load_benchmarks(args, config.source)
@@ -87,7 +88,7 @@ def main() -> None:
     if not process_state().is_main_process:
         return
 
-    # One document for programs, one table for people.
+    # One document for programs, one table for people. The held-out questions are the first set.
     write_scores(config, scores, models, benchmarks)
     sys.stdout.write(score_table(scores, sampling))
     log_summary(
@@ -149,20 +150,22 @@ class Evaluation:
             batch_size=args.batch_size,
             label=f"evaluate {self.model} on {self.benchmark.name}",
         )
-        # A file of another model or with other settings is sampled again.
+        # A file of another model or with other settings is sampled again. The prompt is compared as
+        # the model sees it, so that a changed chat template is noticed.
         first_prompt = sampler.first_prompt(questions)
         provenance = self.provenance(sampler.metadata | {"first_prompt": first_prompt})
         with SamplingRun("evaluate", job.file, provenance, on_change=discard_changed) as run:
             samples, stats = collect_samples(sampler, job)
-            run.stats = stats or run.stats
+            run.stats = stats or run.stats  # nothing was missing: those of the run before
         return samples, run.stats
 
     def provenance(self, metadata: dict[str, object]) -> Provenance:
         """What the completions depend on; which other models are evaluated does not matter."""
-        # Everything but the choice of models and sets.
+        # All keys but the list of models, the other sets, and whether greedy completions are added.
         settings = self.config.resolve(*STAGE.arguments)
         for key in ("models", "eval_sets", "greedy"):
             settings.pop(key, None)
+        # Greedy completions differ in these two.
         settings["temperature"] = self.sampling.temperature
         settings["num_generations"] = self.sampling.num_generations
         is_main = process_state().is_main_process  # hashing weights takes seconds a gigabyte
@@ -179,7 +182,7 @@ def list_models(config: Config) -> dict[str, str]:
     An entry of `models` is `name=folder or hub id`, `name=http://host/v1#model`, or the name of an
     artefact of the run, such as `policy`.
     """
-    # One model by its own key, or a list of entries.
+    # One model by its own key, which wins, or a list of entries.
     single = config.parse(ModelConfig).model_name_or_path
     entries = config.parse(EvaluateArguments).models
     if single:
@@ -193,12 +196,12 @@ def list_models(config: Config) -> dict[str, str]:
     # A name must be unique: files and tables use it.
     models: dict[str, str] = {}
     for entry in entries:
-        name, is_path, path = entry.partition("=")
+        name, separator, path = entry.partition("=")
         if not name or name in models:
             raise UserError(
                 f"models: {entry!r} needs a unique name, as in name={path or 'some/folder'}"
             )
-        if not is_path:
+        if not separator:
             path = str(config.run_dir / name)
         models[name] = check_model_address(entry, name, path)
     return models

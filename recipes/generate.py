@@ -91,7 +91,7 @@ def main() -> None:
     args = config.parse(GenerateArguments)
     selection = config.parse(TraceArguments)
 
-    # Mistakes that can be found within a second: the teacher's path, rewards, a missing dataset.
+    # These lines find mistakes within a second: the teacher's path, rewards, a missing dataset.
     fail_fast(config)
     teacher = teacher_name(config)
     questions = load_questions(args, args.dataset_train_split, args.max_train_samples)
@@ -115,7 +115,7 @@ def sample_teacher(config: Config, teacher: str, questions: "Dataset") -> Genera
     model_args = config.parse(ModelConfig)
     sampler_args = config.parse(SamplerArguments)
     with open_sampler(teacher, model_args, sampler_args, args.chat_template) as sampler:
-        if sampler.tokenizer:
+        if sampler.tokenizer:  # an endpoint has none here
             questions = drop_long_prompts(questions, sampler.tokenizer, args.max_prompt_length)
         questions = drop_duplicates(questions)
         inputs = {
@@ -138,7 +138,7 @@ def sample_teacher(config: Config, teacher: str, questions: "Dataset") -> Genera
         # Samples of another teacher or with other settings are refused, never mixed.
         with SamplingRun("generate", job.file, provenance, on_change=refuse_changes) as run:
             samples, stats = collect_samples(sampler, job)
-            run.stats = stats or run.stats
+            run.stats = stats or run.stats  # nothing was missing: those of the run before
     read = f"{len(questions)} questions and {teacher}"
     return Generations(job.file, samples, provenance, read)
 
@@ -148,11 +148,11 @@ def write_traces(config: Config, generations: Generations, selected: Selection) 
     # The traces, then what they were selected from and how.
     file = config.run_dir / "traces.jsonl"
     replace_jsonl(file, selected.traces)
-    selection = generations.provenance.config | config.resolve(TraceArguments)
+    settings = generations.provenance.config | config.resolve(TraceArguments)
     write_manifest(
         config.run_dir / "traces.manifest.json",
         "generate",
-        replace(generations.provenance, config=selection),
+        replace(generations.provenance, config=settings),
         config.started,
         status="finished",
         funnel=selected.funnel,
@@ -175,7 +175,10 @@ def teacher_fingerprint(teacher: str, args: SamplerArguments) -> str | None:
 
 
 def sampling_config(config: Config) -> dict[str, object]:
-    """The keys that decide what is sampled; those about speed and selection may change."""
+    """The keys that decide what is sampled; those of selection, vLLM and endpoints may change.
+
+    `batch_size` decides too, because each batch has its own seed; and so does the backend.
+    """
     sampling = config.resolve(GenerateArguments, SamplingArguments, ModelConfig, RunArguments)
     return sampling | {"teacher": config.parse(SamplerArguments).teacher}
 

@@ -59,7 +59,7 @@ def main() -> None:
     args = config.parse(GRPOArguments)
     model_args = config.parse(ModelConfig)
 
-    # Mistakes that can be found within a second: paths, rewards, a batch that does not divide.
+    # These lines find mistakes within a second: paths, rewards, a batch that does not divide.
     fail_fast(config)
     questions = load_questions(args, args.dataset_train_split, args.max_train_samples)
 
@@ -74,7 +74,7 @@ def main() -> None:
     tokenizer = load_tokenizer(base_model, args.chat_template, revision=model_args.model_revision)
     reward_funcs, weights = build_rewards(reward_entries(config), prefix=prefilled_text(tokenizer))
 
-    # The configuration is final from here on.
+    # TRL's arguments, and in them how the model is loaded; final from here on.
     training_args = config.parse_training(reward_weights=weights)
     configure_model(training_args, model_args, args.max_prompt_length)
 
@@ -85,7 +85,10 @@ def main() -> None:
     # The run: its folder, its provenance, and the checkpoint that it resumes from, if any.
     inputs = {"dataset": questions, "model": base_model}
     run = TrainingRun.open(config, training_args, inputs)
-    if args.longest_first:  # running out of memory then happens in the first step
+
+    # With `longest_first` the first step needs the most memory: the longest prompts here, and
+    # completions of full length in the trainer. The fingerprint is of the questions as they were.
+    if args.longest_first:
         questions = longest_questions_first(questions, training_args)
 
     # Train with TRL's trainer, which here also logs every completion and stops at NaN.
@@ -98,18 +101,19 @@ def main() -> None:
         processing_class=tokenizer,
         quantization_config=get_quantization_config(model_args),
         peft_config=get_peft_config(model_args),
-        rollout_log=RolloutLog(run.folder.parent / "rollouts", run.resume_step),
+        rollout_log=RolloutLog(config.run_dir / "rollouts", run.resume_step),
         full_length_first=args.longest_first,
     )
+    # The longest prompt is for the estimate that a run without enough memory ends with.
     train(trainer, run, longest=max(questions["prompt_tokens"]), max_seconds=args.max_seconds)
     run.log_summary(f"{len(questions)} questions of {args.dataset_name}", wrote=str(run.folder))
 
 
 def longest_questions_first(questions: "Dataset", training_args: Any) -> "Dataset":
-    """Orders the questions so that the first generation batch has the longest prompts."""
-    groups = training_args.generation_batch_size // training_args.num_generations
+    """An order of the questions from which TRL's shuffling sampler draws the longest first."""
+    prompts_per_batch = training_args.generation_batch_size // training_args.num_generations
     seed = training_args.seed if training_args.shuffle_dataset else None
-    return longest_first(questions, groups, seed)
+    return longest_first(questions, prompts_per_batch, seed)
 
 
 if __name__ == "__main__":

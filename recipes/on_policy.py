@@ -39,14 +39,17 @@ if TYPE_CHECKING:
 
 @dataclass
 class TeacherArguments:
-    """TRL's key for the teacher; by default it is the policy of the run."""
+    """TRL's key for the teacher, read before TRL's trainers are imported.
+
+    By default the teacher is the policy of the run.
+    """
 
     teacher_model_name_or_path: str | None = None
 
 
 @dataclass
 class OnPolicyArguments(DataArguments, TeacherArguments, ResumeArguments):
-    """Keys of this stage besides TRL's; recipes/defaults/on_policy.yaml explains each."""
+    """Keys of this stage; recipes/defaults/on_policy.yaml explains each."""
 
 
 STAGE = StageSpec(
@@ -62,7 +65,7 @@ def main() -> None:
     args = config.parse(OnPolicyArguments)
     model_args = config.parse(ModelConfig)
 
-    # Mistakes that can be found within a second: paths of both models, an unreadable dataset.
+    # These lines find mistakes within a second: paths of both models, an unreadable dataset.
     fail_fast(config)
     teacher_name = teacher_path(config)
     questions = load_questions(args, args.dataset_train_split, args.max_train_samples)
@@ -72,6 +75,8 @@ def main() -> None:
 
     from recipes.core.training import RecipeDistillationTrainer, train
 
+    # The teacher is loaded like the student, but with a revision and a dtype of its own: it only
+    # answers, and configure_model chooses a dtype for training.
     training_args = config.parse_training()
     teacher_args = replace(
         model_args,
@@ -80,7 +85,7 @@ def main() -> None:
     )
     configure_model(training_args, model_args)
 
-    # Data: a row is a question and the prompt as chat messages.
+    # Data: a row is a question and the prompt as chat messages. Both models read the same tokens.
     base_model = str(model_args.model_name_or_path)
     tokenizer = load_tokenizer(base_model, args.chat_template, revision=model_args.model_revision)
     check_teacher(teacher_name, teacher_args, model_args, tokenizer)
@@ -96,10 +101,11 @@ def main() -> None:
     }
     run = TrainingRun.open(config, training_args, inputs)
 
-    # Train with TRL's trainer.
+    # Train with TRL's trainer. There is no memory estimate: it would not count the teacher.
+    teacher = load_teacher(teacher_name, teacher_args, training_args)
     trainer = RecipeDistillationTrainer(
         model=base_model,
-        teacher_model=load_teacher(teacher_name, teacher_args, training_args),
+        teacher_model=teacher,
         args=training_args,
         train_dataset=questions,
         eval_dataset=eval_questions,
@@ -129,7 +135,7 @@ def check_one_step(questions: "Dataset", training_args: "DistillationConfig") ->
     if len(questions) < batch:
         raise UserError(
             f"per_device_train_batch_size: {len(questions)} questions do not fill one step of "
-            f"{batch}; lower it"
+            f"{batch}; lower it or gradient_accumulation_steps"
         )
 
 
@@ -144,6 +150,7 @@ def load_teacher(
     unset_hf_deepspeed_config()
     kwargs: Any = training_args.teacher_model_init_kwargs or {}
     teacher = load_model(name, teacher_args, **kwargs)
+    # The trainer's own models are split again.
     if training_args.deepspeed_plugin:
         training_args.deepspeed_plugin.set_deepspeed_weakref()
     training_args.teacher_model_init_kwargs = None  # TRL's, for a teacher that it loads itself

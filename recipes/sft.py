@@ -52,7 +52,7 @@ def main() -> None:
     args = config.parse(SFTArguments)
     model_args = config.parse(ModelConfig)
 
-    # Mistakes that can be found within a second: the model's path, packing, missing traces.
+    # These lines find mistakes within a second: the model's path, packing, missing traces.
     fail_fast(config)
     source, rows = load_traces(args, config.run_dir)
 
@@ -64,24 +64,26 @@ def main() -> None:
     training_args = config.parse_training(**batching_by_length(config))
     configure_model(training_args, model_args)
 
-    # Data: a row is a prompt and the trace that answers it. Shuffled here, because transformers'
-    # sampler that sorts micro-batches by length has a seed of its own.
+    # Data: a row is a prompt and the trace that answers it. Traces are padded on the right; the
+    # tokenizer is loaded for generation, which pads on the left. They are shuffled by `seed` here,
+    # because transformers' sampler for `batch_rebalance` has a seed of its own.
     base_model = str(model_args.model_name_or_path)
     tokenizer = load_tokenizer(base_model, args.chat_template, revision=model_args.model_revision)
     tokenizer.padding_side = "right"
     traces = drop_long_traces(rows, tokenizer, training_args.max_length)
     traces = traces.shuffle(seed=training_args.seed)
     traces, eval_traces = split_by_question(traces, args.held_out_traces)
-    if args.longest_first:  # running out of memory then happens in the first step
+    if args.longest_first:  # the first step then needs the most memory
         traces = longest_traces_first(traces, training_args)
-    if eval_traces is None:
+    if eval_traces is None:  # none are held out
         training_args.eval_strategy = "no"
 
-    # The run: its folder, its provenance, and the checkpoint that it resumes from, if any.
+    # The run: its folder, its provenance, and the checkpoint that it resumes from, if any. The
+    # fingerprint is of all traces that were read.
     inputs = {"traces": rows, "model": base_model}
     run = TrainingRun.open(config, training_args, inputs)
 
-    # Train with TRL's trainer, once what it makes of a trace is known to be the trace.
+    # TRL's trainer.
     trainer = RecipeSFTTrainer(
         model=base_model,
         args=training_args,
@@ -91,7 +93,11 @@ def main() -> None:
         quantization_config=get_quantization_config(model_args),
         peft_config=get_peft_config(model_args),
     )
+
+    # TRL has tokenized the traces: the loss must cover exactly the first one, and so all of them.
     check_first_target(trainer, traces, tokenizer)
+
+    # Train. The longest trace is for the estimate that a run without enough memory ends with.
     train(trainer, run, longest=max(traces["trace_tokens"]))
     run.log_summary(f"{len(traces)} traces of {source}", wrote=str(run.folder))
 
@@ -100,9 +106,9 @@ def batching_by_length(config: Config) -> dict[str, Any]:
     """How traces of uneven length share a batch, unless the configuration decides it.
 
     With flash attention, which keeps them apart, they are packed one after the other. Without it
-    the random traces of each step are sorted into micro-batches by length, so that little is
-    padded. (Whole steps of similar length, `group_by_length`, learn more slowly:
-    benchmarks/bench_sft.py.)
+    the random traces of each step are sorted into micro-batches by length (transformers'
+    `batch_rebalance`), so that little is padded. Whole steps of similar length (`group_by_length`)
+    learn more slowly: benchmarks/bench_sft.py.
     """
     keys = ("packing", "padding_free", "train_sampling_strategy")
     if any(config.is_set(key) for key in keys):

@@ -38,7 +38,7 @@ def dataset_fingerprint(dataset: "Dataset") -> dict[str, Any]:
 def model_sha256(name: str | Path) -> str | None:
     """A hash of a local model's weights and the name of its adapter's base.
 
-    `None` for a hub id, whose revision is part of the configuration.
+    `None` for a hub id, whose revision is part of the configuration, and for an address.
     """
     folder = Path(name)
     if not folder.is_dir():
