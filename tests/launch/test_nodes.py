@@ -119,7 +119,8 @@ def test_training_runs_across_two_machines_and_ends_on_one_when_the_other_is_los
             code = processes[rank].wait(timeout=SILENCE_LIMIT + 60)
             log = logs[rank].read_text()
             assert code == LOST and "error: " in log, log[-3000:]
-            assert f"rank {1 - rank} (step " in log or "rank 0 (10.78.0.1)" in log, log[-3000:]
+            # What it did last, such as `step 9` or `hashing config.json`, depends on the moment.
+            assert f"rank {1 - rank} (" in log or "rank 0 (10.78.0.1)" in log, log[-3000:]
         assert time.time() - started < SILENCE_LIMIT + 60
     finally:
         for process in processes:
