@@ -13,6 +13,7 @@ So a gain in format is not sold as reasoning.
 
 import sys
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from trl import ModelConfig
@@ -75,16 +76,16 @@ def main() -> None:
 
     # Every model answers every benchmark; what is already on the disk is not sampled again.
     scores = ScoreBook(config.parse(RunArguments).seed)
-    for model, path in models.items():
-        with open_model(config, path) as sampler:
+    for model in models:
+        with open_model(config, model.path) as sampler:
             for benchmark in benchmarks:
-                evaluation = Evaluation(config, sampling, model, path, benchmark)
+                evaluation = Evaluation(config, sampling, model, benchmark)
                 samples, speed = evaluation.run(sampler)
-                scores.add(model, benchmark.name, samples, sampler.metadata)
-                scores.add_speed(model, benchmark.name, speed)
+                scores.add(model.name, benchmark.name, samples, sampler.metadata)
+                scores.add_speed(model.name, benchmark.name, speed)
                 if args.greedy:
                     greedy_samples, _ = evaluation.greedy().run(sampler)
-                    scores.add_greedy(model, benchmark.name, greedy_samples)
+                    scores.add_greedy(model.name, benchmark.name, greedy_samples)
     if not process_state().is_main_process:
         return
 
@@ -106,18 +107,31 @@ def open_model(config: Config, path: str) -> Sampler:
 
 
 @dataclass(frozen=True)
+class EvaluatedModel:
+    """A model: the name that files and tables use, and its folder, hub id or address."""
+
+    name: str
+    path: str
+
+    @cached_property
+    def weights_sha256(self) -> str | None:
+        """The hash of its weights, on the main process; it takes seconds a gigabyte."""
+        if not process_state().is_main_process:
+            return None
+        return model_sha256(self.path)
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """One model on one benchmark.
 
     Attributes:
-        path: folder, hub id or address of the model.
         suffix: of the file of its completions, before `.jsonl`.
     """
 
     config: Config
     sampling: SamplingArguments
-    model: str
-    path: str
+    model: EvaluatedModel
     benchmark: Benchmark
     suffix: str = ""
 
@@ -145,10 +159,10 @@ class Evaluation:
                 "flexible": FlexibleAccuracy(correct),
                 "format": get_reward("format"),
             },
-            file=folder / f"{self.model}{self.suffix}.jsonl",
+            file=folder / f"{self.model.name}{self.suffix}.jsonl",
             seed=self.config.parse(RunArguments).seed,
             batch_size=args.batch_size,
-            label=f"evaluate {self.model} on {self.benchmark.name}",
+            label=f"evaluate {self.model.name} on {self.benchmark.name}",
         )
         # A file of another model or with other settings is sampled again. The prompt is compared as
         # the model sees it, so that a changed chat template is noticed.
@@ -168,16 +182,15 @@ class Evaluation:
         # Greedy completions differ in these two.
         settings["temperature"] = self.sampling.temperature
         settings["num_generations"] = self.sampling.num_generations
-        is_main = process_state().is_main_process  # hashing weights takes seconds a gigabyte
         inputs = {
             "dataset": dataset_fingerprint(self.benchmark.questions),
-            "model": model_sha256(self.path) if is_main else None,
+            "model": self.model.weights_sha256,
         }
         return Provenance(settings, inputs, model=metadata)
 
 
-def list_models(config: Config) -> dict[str, str]:
-    """Name and path or address of each model; all local paths are checked.
+def list_models(config: Config) -> list[EvaluatedModel]:
+    """The models to evaluate; all local paths are checked.
 
     An entry of `models` is `name=folder or hub id`, `name=http://host/v1#model`, or the name of an
     artefact of the run, such as `policy`.
@@ -194,17 +207,17 @@ def list_models(config: Config) -> dict[str, str]:
         )
 
     # A name must be unique: files and tables use it.
-    models: dict[str, str] = {}
+    paths: dict[str, str] = {}
     for entry in entries:
         name, separator, path = entry.partition("=")
-        if not name or name in models:
+        if not name or name in paths:
             raise UserError(
                 f"models: {entry!r} needs a unique name, as in name={path or 'some/folder'}"
             )
         if not separator:
             path = str(config.run_dir / name)
-        models[name] = check_model_address(entry, name, path)
-    return models
+        paths[name] = check_model_address(entry, name, path)
+    return [EvaluatedModel(name, path) for name, path in paths.items()]
 
 
 def check_model_address(entry: str, name: str, path: str) -> str:
@@ -217,7 +230,7 @@ def check_model_address(entry: str, name: str, path: str) -> str:
 
 
 def write_scores(
-    config: Config, scores: ScoreBook, models: dict[str, str], benchmarks: list[Benchmark]
+    config: Config, scores: ScoreBook, models: list[EvaluatedModel], benchmarks: list[Benchmark]
 ) -> None:
     """Writes scores.json and its manifest."""
     sampling = vars(config.parse(SamplingArguments)) | {"seed": config.parse(RunArguments).seed}
@@ -226,8 +239,8 @@ def write_scores(
     inputs: dict[str, object] = {}
     for benchmark in benchmarks:
         inputs[benchmark.name] = dataset_fingerprint(benchmark.questions)
-    for model, path in models.items():
-        inputs[f"model {model}"] = model_sha256(path)
+    for model in models:
+        inputs[f"model {model.name}"] = model.weights_sha256
     provenance = Provenance(config.resolve(*STAGE.arguments), inputs)
     manifest = config.run_dir / "scores.manifest.json"
     write_manifest(manifest, "evaluate", provenance, config.started, status="finished")

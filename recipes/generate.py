@@ -25,6 +25,7 @@ from recipes.core.data import (
 from recipes.core.distillation import (
     Selection,
     TraceArguments,
+    format_funnel,
     require_traces,
     select_traces,
 )
@@ -157,8 +158,8 @@ def write_traces(config: Config, generations: Generations, selected: Selection) 
         status="finished",
         funnel=selected.funnel,
     )
-    counts = [f"{count} {step.replace('_', ' ')}" for step, count in selected.funnel.items()]
-    log_summary("generate", generations.read, f"{file} ({', '.join(counts)})", config.started)
+    wrote = f"{file} ({format_funnel(selected.funnel)})"
+    log_summary("generate", generations.read, wrote, config.started)
 
 
 def teacher_name(config: Config) -> str:

@@ -106,7 +106,6 @@ def read_students(out: Path, names: list[str]) -> list[Student]:
     # `evaluate` writes the scores into one file, and how long sampling took beside each model.
     scores = read_manifest(out / "scores.json")[HELD_OUT]["models"]
     students = []
-    # From the smallest to the largest.
     for name in sorted(names, key=lambda name: scores[name]["parameters"]):
         manifest = read_manifest(out / f"completions/{HELD_OUT}/{name}.manifest.json")
         student = Student(

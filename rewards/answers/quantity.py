@@ -70,7 +70,6 @@ def read_value(text: str) -> Value | None:
 
 def parse_number(text: str) -> Number | None:
     """An integer, a decimal or a percentage, with or without a currency sign."""
-    # Python needs quadratic time for the digits of a number.
     if len(text) > _MAX_NUMBER_LENGTH:
         return None
     match = _NUMBER.fullmatch(text)

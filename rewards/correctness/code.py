@@ -83,7 +83,6 @@ class Code(BatchReward):
 
     def __post_init__(self) -> None:
         # The types are checked too: YAML may hold anything, and `true` is an integer to Python.
-        # YAML reads `yes` as a boolean, which Python takes for the number 1.
         timeout = self.timeout_seconds
         if isinstance(timeout, bool) or not isinstance(timeout, int | float):
             raise ValueError(f"timeout_seconds is {timeout!r}; write a number")

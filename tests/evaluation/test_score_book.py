@@ -99,3 +99,10 @@ def test_models_without_a_common_question_are_not_compared():
     book.add("base", "held_out", make_samples(5), METADATA)
     book.add("policy", "held_out", make_samples(5, first=5), METADATA)
     assert book.paired("held_out") == {}
+
+
+def test_a_model_that_is_added_later_is_compared_too():
+    book = book_of("base")
+    assert book.paired("held_out") == {}
+    book.add("policy", "held_out", make_samples(5, wrong=5), METADATA)
+    assert list(book.paired("held_out")) == ["policy - base"]

@@ -23,7 +23,7 @@ from trl.scripts.utils import TrlParser
 from recipes.core.config.keys import check_key, is_secret
 from recipes.core.config.stage import RunArguments, StageSpec
 from recipes.core.config.yaml_files import read_yaml, recipe_name
-from recipes.core.errors import UserError
+from recipes.core.errors import UserError, one_line
 from recipes.core.paths import DEFAULTS, ROOT
 from recipes.core.runtime.device import has_accelerator, sharding
 
@@ -146,7 +146,7 @@ class Config:
         try:
             return cls(**{key: value for key, value in arguments.items() if key in names})
         except (ValueError, TypeError) as error:
-            raise UserError(f"{self.source}: {' '.join(str(error).split())}") from error
+            raise UserError(f"{self.source}: {one_line(error)}") from error
 
     def _cpu_settings(self) -> dict[str, Any]:
         """Training arguments that transformers needs on a machine without an accelerator.

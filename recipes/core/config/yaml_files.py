@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from recipes.core.errors import UserError
+from recipes.core.errors import UserError, one_line
 
 
 def recipe_name(config: str | Path) -> str:
@@ -45,9 +45,7 @@ def parse_list(key: str, value: Any, source: str) -> list[Any]:
     try:
         entries = yaml.safe_load(value) if isinstance(value, str) else value
     except yaml.YAMLError as error:
-        raise UserError(
-            f"{source}: `{key}` is not valid YAML: {' '.join(str(error).split())}"
-        ) from error
+        raise UserError(f"{source}: `{key}` is not valid YAML: {one_line(error)}") from error
     if entries is not None and not isinstance(entries, list):
         raise UserError(f"{source}: `{key}` must be a list, got {entries!r}")
     return entries or []
@@ -68,7 +66,7 @@ def _read_mapping(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from error
+        raise UserError(f"{path}: is not valid YAML: {one_line(error)}") from error
     # An empty file is None, and a file of text is a string.
     if not isinstance(values, dict):
         raise UserError(f"{path}: must hold `key: value` lines, got {type(values).__name__}")

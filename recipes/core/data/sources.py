@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from trl import ScriptArguments
 
-from recipes.core.errors import UserError
+from recipes.core.errors import UserError, one_line
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -32,7 +32,7 @@ def load_split(args: ScriptArguments, split: str) -> "Dataset":
         # datasets raises a dozen types for unreadable files, unknown splits and an unreachable
         # hub, each with a message of its own.
         raise UserError(
-            f"dataset_name {args.dataset_name!r}, split {split!r}: {_one_line(error)}"
+            f"dataset_name {args.dataset_name!r}, split {split!r}: {_describe(error)}"
         ) from error
 
 
@@ -93,7 +93,7 @@ def _take_split(splits: "dict[str, Dataset]", name: str, split: str) -> "Dataset
     return splits[split]
 
 
-def _one_line(error: Exception) -> str:
-    """The error, or the one behind it, as one line."""
+def _describe(error: Exception) -> str:
+    """The type and the text of the error, or of the one behind it."""
     cause = error.__cause__ or error
-    return f"{type(cause).__name__}: {' '.join(str(cause).split())[:300]}"
+    return f"{type(cause).__name__}: {one_line(cause, 300)}"

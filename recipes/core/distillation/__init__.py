@@ -3,6 +3,7 @@
 from recipes.core.distillation.select_traces import (
     Selection,
     TraceArguments,
+    format_funnel,
     require_traces,
     select_traces,
 )
@@ -21,6 +22,7 @@ __all__ = [
     "TraceDatasetArguments",
     "check_first_target",
     "drop_long_traces",
+    "format_funnel",
     "load_traces",
     "longest_traces_first",
     "require_traces",

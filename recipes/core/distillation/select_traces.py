@@ -5,7 +5,6 @@ students suffer from is left out: long, repetitive or foreign text, and near-dup
 """
 
 import random
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import NamedTuple
 
 from recipes.core.data.decontaminate import find_contaminated, normalize_words, word_ngrams
 from recipes.core.errors import UserError
-from recipes.core.generation.types import Sample
+from recipes.core.generation.types import Sample, group_by_question
 from rewards.shaping.language_consistency import Language
 from rewards.shaping.repetition import Repetition
 
@@ -81,7 +80,7 @@ def select_traces(
     # Filters on the samples of one question: no near-duplicates, at most `max_traces`.
     funnel["unique"] = 0
     chosen: list[Sample] = []
-    for question_id, group in _group_by_question(passed).items():
+    for question_id, group in group_by_question(passed).items():
         unique = _drop_near_duplicates(group)
         funnel["unique"] += len(unique)
         chosen += _choose_samples(unique, args, random.Random(f"{seed} {question_id}"))
@@ -99,12 +98,16 @@ def require_traces(file: Path, funnel: Funnel) -> None:
     """Raises `UserError` with the funnel if no trace is left."""
     if funnel["kept"]:
         return
-    counts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in funnel.items())
     raise UserError(
-        f"{file}: no sample can be kept ({counts}), so there is nothing to distil. Train the "
-        "policy longer, sample more (`num_generations`), raise `max_completion_length`, "
+        f"{file}: no sample can be kept ({format_funnel(funnel)}), so there is nothing to distil. "
+        "Train the policy longer, sample more (`num_generations`), raise `max_completion_length`, "
         "or use a stronger `model_name_or_path`"
     )
+
+
+def format_funnel(funnel: Funnel) -> str:
+    """`5184 generated, 5180 finished, ...`"""
+    return ", ".join(f"{count} {step.replace('_', ' ')}" for step, count in funnel.items())
 
 
 def _sample_filters(
@@ -132,13 +135,6 @@ def _sample_filters(
         "in_language": is_in_language,
         "not_held_out": lambda sample: sample["question"] not in contaminated,
     }
-
-
-def _group_by_question(samples: Iterable[Sample]) -> dict[str, list[Sample]]:
-    groups: dict[str, list[Sample]] = defaultdict(list)
-    for sample in samples:
-        groups[sample["question_id"]].append(sample)
-    return groups
 
 
 class _Fingerprint:

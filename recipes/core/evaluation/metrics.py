@@ -5,14 +5,14 @@ are averaged first.
 """
 
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
 import numpy as np
 
 from recipes.core.errors import UserError
-from recipes.core.generation.types import Sample
+from recipes.core.generation.types import Sample, group_by_question
 from rewards.answers.normalize import normalize
 from rewards.completion import parse_completion
 
@@ -96,14 +96,6 @@ def summarize_scores(samples: Sequence[Sample], seed: int = 0) -> Scores:
         samples=len(scored),
         unjudged=len(samples) - len(scored),
     )
-
-
-def group_by_question(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
-    """The samples of each question, in order."""
-    groups: dict[str, list[Sample]] = defaultdict(list)
-    for sample in samples:
-        groups[sample["question_id"]].append(sample)
-    return groups
 
 
 def question_accuracy(samples: Sequence[Sample]) -> dict[str, float]:

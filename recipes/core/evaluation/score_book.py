@@ -42,6 +42,7 @@ class ScoreBook:
         self.scores: dict[str, dict[str, ModelScores]] = {}
         self.speeds: dict[str, float] = {}
         self._question_accuracy: dict[str, dict[str, dict[str, float]]] = {}
+        self._paired: dict[str, dict[str, PairedTest]] = {}
 
     def add(
         self,
@@ -61,6 +62,7 @@ class ScoreBook:
         # A paired test needs the accuracy of each question, which scores.json does not have.
         accuracies = question_accuracy(samples)
         self._question_accuracy.setdefault(benchmark, {})[model] = accuracies
+        self._paired.pop(benchmark, None)
 
     def add_greedy(self, model: str, benchmark: str, samples: Sequence[Sample]) -> None:
         """Adds the greedy completions of a model that `add` has added before."""
@@ -81,6 +83,19 @@ class ScoreBook:
         If there is none of them, each model is compared with the one before it. Models that share
         no answered question cannot be compared.
         """
+        # The resampling takes seconds; scores.json and the table need the same tests.
+        if benchmark not in self._paired:
+            self._paired[benchmark] = self._compare_models(benchmark)
+        return self._paired[benchmark]
+
+    def to_dict(self) -> dict[str, BenchmarkScores]:
+        """The document of scores.json."""
+        document = {}
+        for benchmark, models in self.scores.items():
+            document[benchmark] = BenchmarkScores(models=models, paired=self.paired(benchmark))
+        return document
+
+    def _compare_models(self, benchmark: str) -> dict[str, PairedTest]:
         accuracies = self._question_accuracy[benchmark]
         # The comparisons that the two stages exist for …
         pairs = [pair for pair in NAMED_PAIRS if accuracies.keys() >= set(pair)]
@@ -94,10 +109,3 @@ class ScoreBook:
                 test = compare_paired(accuracies[first], accuracies[second], self.seed)
                 tests[f"{second} - {first}"] = test
         return tests
-
-    def to_dict(self) -> dict[str, BenchmarkScores]:
-        """The document of scores.json."""
-        document = {}
-        for benchmark, models in self.scores.items():
-            document[benchmark] = BenchmarkScores(models=models, paired=self.paired(benchmark))
-        return document

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Self
 
-from recipes.core.errors import UserError
+from recipes.core.errors import UserError, one_line
 from recipes.core.generation.samplers import EndpointArguments
 from recipes.core.generation.sampling import SamplingArguments
 from recipes.core.generation.types import Completion
@@ -29,7 +29,6 @@ class EndpointSampler:
     tokenizer = None
 
     def __init__(self, url: str, model: str, args: EndpointArguments) -> None:
-        # Only endpoints need this package.
         # Only this sampler needs the client, so it is optional.
         try:
             from openai import OpenAI
@@ -95,8 +94,9 @@ class EndpointSampler:
             openai.PermissionDeniedError,
         ) as error:
             # A refused key or an unknown model fails every request.
-            problem = " ".join(str(error).split())[:300]
-            raise UserError(f"endpoint {self.url}, model {self.model!r}: {problem}") from error
+            raise UserError(
+                f"endpoint {self.url}, model {self.model!r}: {one_line(error, 300)}"
+            ) from error
         except (
             openai.OpenAIError,
             ValueError,
@@ -105,7 +105,7 @@ class EndpointSampler:
             AttributeError,
         ) as error:
             # The request failed after all retries, or the reply is malformed (the last four).
-            logger.warning("the endpoint failed: %s", " ".join(repr(error).split())[:200])
+            logger.warning("the endpoint failed: %s", one_line(repr(error), 200))
             return None
 
 

@@ -99,7 +99,6 @@ def _to_completion(
     """The tokens up to the first that ends the completion; what follows is padding."""
     length = len(ids)
     finished = False
-    # What follows the first end token is padding.
     for position, token in enumerate(ids):
         if token in end_ids:
             length = position + 1

@@ -1,5 +1,7 @@
 """Records of sampling: a completion as a model returns it, and a sample as it is stored."""
 
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NotRequired, TypedDict
 
@@ -38,3 +40,11 @@ class Sample(TypedDict):
     correct: NotRequired[float | None]
     format: NotRequired[float | None]
     flexible: NotRequired[float | None]  # correct, wherever the answer appears after the thinking
+
+
+def group_by_question(samples: Iterable[Sample]) -> dict[str, list[Sample]]:
+    """The samples of each question, in order."""
+    groups: dict[str, list[Sample]] = defaultdict(list)
+    for sample in samples:
+        groups[sample["question_id"]].append(sample)
+    return groups

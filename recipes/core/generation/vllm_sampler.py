@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
-from recipes.core.errors import UserError
+from recipes.core.errors import UserError, one_line
 from recipes.core.generation.sampling import SamplingArguments
 from recipes.core.generation.types import Completion
 from recipes.core.models.loading import adapter_base, load_model, weight_dtype
@@ -83,7 +83,10 @@ class VLLMSampler:
         params = [SamplingParams(**settings, seed=sample_seed(seed, row)) for row in rows]
         inputs = [{"prompt_token_ids": ids} for ids in prompts]
         requests = self.llm.generate(inputs, params, use_tqdm=False)
-        return [self._to_completion(request.outputs[0]) for request in requests]
+
+        # The prompt may already contain the beginning of the reply.
+        prefix = prefilled_text(self.tokenizer)
+        return [self._to_completion(request.outputs[0], prefix) for request in requests]
 
     def first_prompt(self, questions: "Dataset") -> str:
         """The first prompt as text."""
@@ -105,11 +108,9 @@ class VLLMSampler:
                 "lower max_prompt_length or max_completion_length"
             )
 
-    def _to_completion(self, output: Any) -> Completion:
+    def _to_completion(self, output: Any, prefix: str) -> Completion:
         ids = list(output.token_ids)
         text = str(self.tokenizer.decode(ids, skip_special_tokens=True))
-        # The prompt may already contain the beginning of the reply.
-        prefix = prefilled_text(self.tokenizer)
         return Completion(prefix + text, len(ids), output.finish_reason == "stop")
 
 
@@ -145,8 +146,7 @@ def load_engine(path: str, model_args: "ModelConfig", args: "SamplerArguments") 
             max_model_len=args.vllm_max_model_length,
         )
     except (OSError, ValueError) as error:
-        problem = " ".join(str(error).split())[:400]
-        raise UserError(f"teacher: vllm cannot load the model: {problem}") from error
+        raise UserError(f"teacher: vllm cannot load the model: {one_line(error, 400)}") from error
 
 
 def sample_seed(seed: int, row: Mapping[str, Any]) -> int:

@@ -40,6 +40,7 @@ from recipes.core.launch.host import check_master, gloo_interface
 from recipes.core.launch.request import LaunchRequest, check_files, parse_request
 from recipes.core.launch.slurm import submit_job
 from recipes.core.launch.supervisor import supervise
+from recipes.core.runtime.stopping import USER_ERROR
 
 
 def main() -> None:
@@ -47,12 +48,12 @@ def main() -> None:
     # Without arguments the usage is an error message, with --help it is the answer.
     if not arguments or arguments[0] in ("-h", "--help"):
         sys.stdout.write(f"{__doc__}")
-        sys.exit(0 if arguments else 2)
+        sys.exit(0 if arguments else USER_ERROR)
     try:
         sys.exit(launch(arguments))
     except UserError as error:
         sys.stderr.write(f"launch.sh: {error}\n")
-        sys.exit(2)
+        sys.exit(USER_ERROR)
 
 
 def launch(arguments: list[str]) -> int:

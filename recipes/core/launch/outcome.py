@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 from typing import NamedTuple
 
-from recipes.core.runtime.stopping import LOST, STOPPED
+from recipes.core.runtime.stopping import INTERRUPTED, LOST, STOPPED, USER_ERROR
 
 
 class ExitReason(NamedTuple):
@@ -59,7 +59,7 @@ def determine_outcome(
 
     # Stopped from outside: through this launcher, or by a SIGTERM to each of the processes.
     if received and received[0] == signal.SIGINT:
-        return Outcome(130)
+        return Outcome(INTERRUPTED)
     all_stopped = len(codes) == processes and set(codes) == {STOPPED}
     if received or all_stopped:
         return Outcome(STOPPED, f"stopped; run the same command again to resume ({STOPPED})")
@@ -69,7 +69,7 @@ def determine_outcome(
 def _first_failure(reasons: dict[int, ExitReason], processes: int) -> Outcome | None:
     """The recorded failure that caused the others, or `None`."""
     # From cause to consequence: a user error, a lost process, and any other error.
-    for code in (2, LOST, 1):
+    for code in (USER_ERROR, LOST, 1):
         for rank, reason in sorted(reasons.items()):
             if reason.code == code:
                 # A single process has already printed its message as the last line.

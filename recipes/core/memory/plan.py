@@ -141,7 +141,6 @@ class Sharding(NamedTuple):
 
 def active_sharding(processes: int) -> Sharding:
     """The sharding of this launch, from accelerate's environment variables."""
-    # accelerate launch hands the file's settings on as environment variables.
     if sharding() == "DEEPSPEED":
         stage = os.environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE", "2")
         device = os.environ.get("ACCELERATE_DEEPSPEED_OFFLOAD_OPTIMIZER_DEVICE", "none")

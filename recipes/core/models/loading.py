@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recipes.core.errors import UserError
+from recipes.core.errors import UserError, one_line
 from recipes.core.paths import ROOT
 from recipes.core.runtime.device import has_accelerator, process_state, sharding
 
@@ -29,7 +29,6 @@ def configure_model(
     """
     # The dtype first: the arguments of `from_pretrained` contain it. Those of the user win.
     model_args.dtype = training_dtype(model_args)
-    # What the recipe says itself wins.
     given = training_args.model_init_kwargs or {}
     training_args.model_init_kwargs = training_kwargs(model_args) | given
 
@@ -128,12 +127,10 @@ def load_model(name: str | Path, model_args: "ModelConfig", **kwargs: Any) -> "P
     try:
         model = AutoModelForCausalLM.from_pretrained(source, **load_kwargs(model_args) | kwargs)
     except (OSError, ValueError) as error:
-        problem = " ".join(str(error).split())[:300]
-        raise UserError(f"cannot load the model {str(source)!r}: {problem}") from error
+        raise UserError(f"cannot load the model {str(source)!r}: {one_line(error, 300)}") from error
 
     # The adapter on top of them.
     if base:
-        # Merged, it computes the same and has no second path through each layer.
         from peft import PeftModel
 
         model = PeftModel.from_pretrained(model, str(name)).merge_and_unload()

@@ -92,7 +92,6 @@ def _check_names(folder: Path, names: set[str], expected: set[str], tied: list[s
     """Raises `UserError` if the saved names are not the expected ones."""
     # A tied tensor may be missing: it is saved under the name of the other one.
     missing = set()
-    # A tied weight is saved once, under one of its names.
     for name in expected - names:
         if not any(re.search(pattern, name) for pattern in tied):
             missing.add(name)

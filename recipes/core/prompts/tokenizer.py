@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recipes.core.errors import UserError
+from recipes.core.errors import UserError, one_line
 from recipes.core.paths import CHAT_TEMPLATES
 from recipes.core.runtime.console import hide_loading_bars
 
@@ -37,8 +37,9 @@ def load_tokenizer(
     try:
         tokenizer = AutoTokenizer.from_pretrained(model, **kwargs)
     except (OSError, ValueError) as error:
-        problem = " ".join(str(error).split())[:300]
-        raise UserError(f"{key} {str(model)!r}: cannot load its tokenizer: {problem}") from error
+        raise UserError(
+            f"{key} {str(model)!r}: cannot load its tokenizer: {one_line(error, 300)}"
+        ) from error
 
     # The chat template: the given one, the tokenizer's own, or that of DeepSeek-R1-Zero.
     if chat_template:

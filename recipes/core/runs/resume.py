@@ -183,7 +183,6 @@ def _compare_runs(folder: Path, provenance: Provenance, despite_changes: bool) -
 
 def _latest_intact_checkpoint(folder: Path) -> str | None:
     # The latest first; damaged ones on the way are removed.
-    # Newest first. A kill or a full disk leaves at most the newest unfinished.
     for path in list_checkpoints(folder):
         problem = find_corruption(path)
         if not problem:

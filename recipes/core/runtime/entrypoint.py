@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import NoReturn
 
-from recipes.core.errors import StopRequested, UserError
+from recipes.core.errors import StopRequested, UserError, one_line
 from recipes.core.runtime.console import rank_prefix, setup_console
 from recipes.core.runtime.failures import (
     OOM_REMEDY,
@@ -78,7 +78,7 @@ def run_stage(main: Callable[[], None]) -> None:
         if failure:
             _leave(failure, rank, processes, watchdog)
         # Anything else is a bug: the traceback follows.
-        reason = _one_line(error)
+        reason = one_line(error, 200)
         record_exit_reason(rank, 1, f"{type(error).__name__}: {reason}")
         if watchdog:
             watchdog.end(reason or type(error).__name__)
@@ -100,7 +100,7 @@ def describe_exit(error: BaseException) -> Exit:
 
 def describe_failure(error: Exception, watchdog: Watchdog | None) -> Exit | None:
     """The end of a stage that lost another process or ran out of memory; `None` for a bug."""
-    text = _one_line(error)
+    text = one_line(error, 200)
     # A failed collective: the cause is another rank, if one is gone.
     if watchdog and is_communication_failure(error):
         lost = _wait_for_lost_ranks(watchdog)
@@ -154,7 +154,3 @@ def _handle_signals() -> None:
 
 def _request_stop(number: int, frame: FrameType | None) -> None:
     raise StopRequested("")
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200]

@@ -47,7 +47,6 @@ class FiniteGuard(Trainer):
         name = f"not_finite-{step}-{self.args.process_index}.json"
         file = Path(str(self.args.output_dir)) / name
         problem = f"{quantity} is {value}"
-        # Every process writes its own micro-batch.
         write_json(file, {"step": step, "what": problem, **self.describe_batch()})
         raise UserError(
             f"step {step}: {problem}; the batch is in {file}. Lower learning_rate, or train in "
