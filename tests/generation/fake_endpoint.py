@@ -18,6 +18,7 @@ MESSAGES = {
     "truncated": {"reasoning_content": "6+", "content": None},  # while it was thinking
 }
 ANSWER = {"content": "<think>so</think><answer>7</answer>"}
+SLOW_SECONDS = 8
 
 
 @dataclass
@@ -42,7 +43,7 @@ def serve_endpoint() -> Iterator[Endpoint]:
             endpoint.asked.append(question)
             endpoint.keys.add(self.headers["Authorization"])
             if question == "slow":
-                time.sleep(3)
+                time.sleep(SLOW_SECONDS)
             self._reply(_status(question, is_first), _data(question, body["model"]))
 
         def _reply(self, status, data):
@@ -58,7 +59,11 @@ def serve_endpoint() -> Iterator[Endpoint]:
         def log_message(self, *arguments):
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    class Server(ThreadingHTTPServer):
+        # A connection that finds the default queue of 5 full is tried again after a second.
+        request_queue_size = 64
+
+    with Server(("127.0.0.1", 0), Handler) as server:
         endpoint.url = f"http://127.0.0.1:{server.server_port}/v1"
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield endpoint

@@ -12,7 +12,7 @@ from recipes.core.generation import (
     SamplingArguments,
     open_sampler,
 )
-from tests.generation.fake_endpoint import serve_endpoint
+from tests.generation.fake_endpoint import SLOW_SECONDS, serve_endpoint
 from tests.support.commands import ok, stage, stage_here
 
 GENERATE = "recipes/arithmetic/generate.yaml"
@@ -23,6 +23,9 @@ STUDENT_BASE = "recipes/arithmetic/models/student_base"
 ANSWERED = ["fine", "once 429", "once 503", "thinks apart"]
 TRUNCATED = ["truncated"]
 FAILING = ["always 500", "broken JSON", "no choice", "slow"]
+
+# Long for an answer on a busy machine, short for the question that is answered late.
+TIMEOUT_SECONDS = SLOW_SECONDS / 2
 
 
 @pytest.fixture
@@ -42,13 +45,20 @@ def generate_options(folder, url, questions):
         *("--output_dir", folder / "out"),
         *("--dataset_name", write_questions(folder, questions)),
         *("--teacher", "endpoint", "--teacher_url", url, "--model_name_or_path", "big-teacher"),
-        *("--retries", 1, "--request_timeout_seconds", 1, "--api_key_variable", "MY_KEY"),
+        *(
+            "--retries",
+            1,
+            "--request_timeout_seconds",
+            TIMEOUT_SECONDS,
+            "--api_key_variable",
+            "MY_KEY",
+        ),
     ]
 
 
 def sample(endpoint, questions, **keys):
     """What the sampler makes of each question."""
-    arguments = EndpointArguments(retries=1, request_timeout_seconds=1, **keys)
+    arguments = EndpointArguments(retries=1, request_timeout_seconds=TIMEOUT_SECONDS, **keys)
     with open_sampler(f"{endpoint.url}#big-teacher", None, arguments) as sampler:
         rows = []
         for question in questions:
