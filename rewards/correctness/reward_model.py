@@ -35,7 +35,8 @@ class RewardModel(BatchReward):
     def check(self) -> None:
         """Raises `ValueError` if the name looks like a folder and there is none."""
         name = self.model_name_or_path
-        looks_like_hub_id = name.count("/") == 1 and not name.startswith((".", "/", "~"))
+        # Old hub ids, such as gpt2, have no owner.
+        looks_like_hub_id = name.count("/") <= 1 and not name.startswith((".", "/", "~"))
         if not looks_like_hub_id and not Path(name).is_dir():
             raise ValueError(
                 f"model_name_or_path: there is no folder {name!r}, and a hub id is owner/name"

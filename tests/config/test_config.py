@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from recipes.core.config import RunArguments, StageSpec, load_config
-from recipes.core.config.keys import RENAMED_KEYS, training_keys
+from recipes.core.config.keys import training_keys
+from recipes.core.config.other_keys import RENAMED_KEYS
 from recipes.core.data.questions import DataArguments
 from recipes.core.errors import UserError
 from tests.support.commands import ROOT, run, stage
@@ -55,16 +56,67 @@ def test_extending_is_one_level(write):
         parse(write(extends="b.yaml"))
 
 
-def test_scientific_notation_is_a_number_although_pyyaml_reads_a_string(write):
-    @dataclasses.dataclass
-    class Rate:
-        learning_rate: float = 0.0
+@dataclasses.dataclass
+class Length:
+    max_steps: int = -1
+    num_train_epochs: float = 3.0
+    warmup_steps: float = 0
+    rewards: list | str | None = None
+    reward_funcs: list[str] | None = None
 
-    path = write()
-    with open(path, "w") as file:
-        file.write("learning_rate: 1e-06\n")
-    config = load_config(StageSpec("grpo", (Rate,)), ["--config", path])
-    assert config.parse(Rate).learning_rate == 1e-6
+
+@pytest.mark.parametrize(
+    ("own", "arguments", "expected"),
+    [
+        ({}, (), (200, 3.0)),
+        ({"num_train_epochs": 1}, (), (-1, 1.0)),  # the default gives way to the recipe
+        ({"num_train_epochs": None}, (), (200, None)),
+        ({"num_train_epochs": 1, "max_steps": 5}, (), (5, 1.0)),  # both: as in transformers
+        ({"max_steps": 5}, ("--num_train_epochs", "2"), (-1, 2.0)),
+        ({"num_train_epochs": 2}, ("--max_steps", "5"), (5, 2.0)),
+        ({}, ("--num_train_epochs=2", "--max_steps=5"), (5, 2.0)),
+    ],
+)
+def test_the_more_specific_of_steps_and_epochs_decides(write, own, arguments, expected):
+    write("base.yaml", max_steps=200)
+    path = write(extends="base.yaml", **own)
+    config = load_config(StageSpec("grpo", (Length,)), ["--config", path, *arguments])
+    length = config.parse(Length)
+    assert (length.max_steps, length.num_train_epochs) == expected
+    assert config.is_set("max_steps") == (expected[0] != -1)
+
+
+def test_the_rewards_of_a_recipe_replace_those_it_inherits_in_the_other_form(write):
+    write("base.yaml", rewards=[{"name": "accuracy"}])
+    path = write(extends="base.yaml", reward_funcs=["think_format_reward"])
+    length = parse_as(path, Length)
+    assert (length.rewards, length.reward_funcs) == (None, ["think_format_reward"])
+
+
+@pytest.mark.parametrize(
+    ("own", "arguments", "steps"),
+    [
+        ({"warmup_ratio": 0.1}, (), 0.1),
+        ({}, ("--warmup_ratio", "0.2"), 0.2),
+        ({"warmup_ratio": 0.1}, ("--warmup_steps", "3"), 3),
+        ({"warmup_ratio": 0.1, "warmup_steps": 4}, (), 4),
+    ],
+)
+def test_a_warmup_ratio_is_the_fraction_that_warmup_steps_may_be(write, own, arguments, steps):
+    write("base.yaml", warmup_steps=10)
+    assert parse_as(write(extends="base.yaml", **own), Length, *arguments).warmup_steps == steps
+
+
+def parse_as(path, cls, *arguments):
+    return load_config(StageSpec("grpo", (cls,)), ["--config", path, *arguments]).parse(cls)
+
+
+def test_a_value_of_the_wrong_type_is_told_with_the_file_that_holds_it(write):
+    write("base.yaml", seed="many")
+    with pytest.raises(UserError, match=r"base\.yaml: argument --seed: invalid int value: 'many'"):
+        parse(write(extends="base.yaml"), cls=RunArguments)
+    with pytest.raises(UserError, match="the command line: argument --seed"):
+        parse(write(extends="base.yaml"), "--seed", "2.5", cls=RunArguments)
 
 
 @pytest.mark.parametrize(

@@ -6,28 +6,33 @@ A YAML holds flat keys with TRL's names. Every key must be known to the stage; a
 in one line before torch is imported.
 """
 
-import argparse
 import ast
 import os
 import sys
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from trl.scripts.utils import TrlParser
 
-from recipes.core.config.keys import check_key, is_secret
+from recipes.core.config.command_line import (
+    PRINT_CONFIG,
+    keys_of_options,
+    rename_option,
+    take_config_option,
+)
+from recipes.core.config.keys import ALIASES, check_keys, is_secret
+from recipes.core.config.parsing import parse_arguments
 from recipes.core.config.stage import RunArguments, StageSpec
-from recipes.core.config.yaml_files import read_yaml, recipe_name
-from recipes.core.errors import UserError, one_line
+from recipes.core.config.yaml_files import YamlKeys, displaced_by, read_keys, recipe_name
+from recipes.core.errors import UserError
 from recipes.core.paths import DEFAULTS, ROOT
 from recipes.core.runtime.device import has_accelerator, sharding
 
-PRINT_CONFIG = ("--print-config", "--print_config")
+COMMAND_LINE = "the command line"
 
 Arguments = TypeVar("Arguments")
 
@@ -38,7 +43,7 @@ class Config:
 
     Attributes:
         source: how messages refer to it: the path of the YAML, or "the command line".
-        values: keys of the YAML and of the files it extends.
+        keys: those of the YAML and of the files it extends.
         arguments: the command line without `--config` and `--print-config`.
         recipe: name of the recipe's folder.
         stage: the stage that is run; `None` where a launcher only reads a few keys.
@@ -46,7 +51,7 @@ class Config:
     """
 
     source: str
-    values: dict[str, Any]
+    keys: YamlKeys
     arguments: list[str]
     recipe: str
     print_config: bool = False
@@ -88,13 +93,19 @@ class Config:
         return folder / f"control_{control}" if control else folder
 
     def is_set(self, key: str) -> bool:
-        """Whether the YAML or the command line sets `key`."""
-        return key in self.values or key in self.command_line_keys()
+        """Whether the YAML, a file that it extends, or the command line sets `key`."""
+        return key in self.keys.values or key in self.command_line_keys()
+
+    def is_written(self, key: str) -> bool:
+        """Whether the user sets `key`: more than its line in recipes/defaults."""
+        if key in self.command_line_keys():
+            return True
+        origin = self.keys.origins.get(key)
+        return origin is not None and origin.resolve().parent != DEFAULTS
 
     def command_line_keys(self) -> list[str]:
         """The keys that the command line sets."""
-        keys = map(_key_of_option, self.arguments)
-        return [key for key in keys if key]
+        return keys_of_options(self.arguments)
 
     def resolve(self, *classes: type) -> dict[str, Any]:
         """Typed values of the keys that were set and belong to `classes`; by default to all parsed.
@@ -123,30 +134,13 @@ class Config:
         sys.exit(0)
 
     def _parse(self, cls: type[Arguments], **overrides: Any) -> Arguments:
-        parser = TrlParser(cls, allow_abbrev=False)  # type: ignore[arg-type]
+        return parse_arguments(cls, self.keys, self.arguments, overrides, self._source_of)
 
-        # argparse would print its usage, which is hundreds of lines of TRL's keys, and exit.
-        def raise_user_error(message: str) -> None:
-            raise UserError(f"{self.source}: {message}")
-
-        parser.error = raise_user_error  # type: ignore[method-assign,assignment]
-
-        # argparse checks the type of a default only if it is a string, and YAML reads 1e-6 as a
-        # string but 2.5 as a number: as strings, all numbers are checked against their key's type.
-        values = {key: _number_as_text(value) for key, value in self.values.items()}
-        parser.set_defaults_with_config(**values)
-        try:
-            namespace, _ = parser.parse_known_args(self.arguments)
-        except argparse.ArgumentTypeError as error:
-            raise UserError(f"{self.source}: {error}") from error
-
-        # TRL and transformers check combinations of keys in __post_init__.
-        names = {f.name for f in fields(cls) if f.init}  # type: ignore[arg-type]
-        arguments = vars(namespace) | overrides
-        try:
-            return cls(**{key: value for key, value in arguments.items() if key in names})
-        except (ValueError, TypeError) as error:
-            raise UserError(f"{self.source}: {one_line(error)}") from error
+    def _source_of(self, key: str | None) -> str:
+        """The file that sets `key`, or the command line; for `None` the name of the whole."""
+        if key in self.command_line_keys():
+            return COMMAND_LINE
+        return str(self.keys.origins.get(key or "", self.source))
 
     def _cpu_settings(self) -> dict[str, Any]:
         """Training arguments that transformers needs on a machine without an accelerator.
@@ -175,13 +169,18 @@ def load_config(stage: StageSpec, argv: list[str] | None = None) -> Config:
 
     Prints the help text and exits if `--help` is among the arguments.
     """
-    # The YAML and the command line, each with its own name in messages.
     config = read_config(stage.name, argv, stage)
     known = stage.known_keys()
-    for key in config.values:
-        check_key(key, known, config.source)
-    for key in config.command_line_keys():
-        check_key(key, known, "the command line")
+    # The files and the command line, each with its own name in messages; all mistakes at once.
+    sources: dict[str, dict[str, Any]] = {}
+    for key, value in config.keys.values.items():
+        sources.setdefault(str(config.keys.origins[key]), {})[key] = value
+    sources[COMMAND_LINE] = dict.fromkeys(config.command_line_keys(), True)
+    check_keys(sources, known)
+    # What is left are keys of the stage, some under another name.
+    for alias, key in ALIASES.items():
+        config.keys.rename(alias, key)
+        rename_option(config.arguments, alias, key)
     return config
 
 
@@ -197,54 +196,27 @@ def read_config(name: str, argv: list[str] | None = None, stage: StageSpec | Non
     # Options of ours; what is left are pairs of --key value.
     print_config = any(word in PRINT_CONFIG for word in arguments)
     arguments = [word for word in arguments if word not in PRINT_CONFIG]
-    path = _take_config_option(arguments)
+    path = take_config_option(arguments)
     if arguments and not arguments[0].startswith("--"):
         raise UserError(
             f"the command line: {arguments[0]!r} does not follow a key; write --key value"
         )
     if path is None:
-        return Config("the command line", {}, arguments, "run", print_config, stage)
+        return Config(COMMAND_LINE, YamlKeys(), arguments, "run", print_config, stage)
 
-    values = read_yaml(path)
-    _export_environment(values.pop("env", None) or {})
-    return Config(str(path), values, arguments, recipe_name(path), print_config, stage)
+    keys = read_keys(path)
+    _export_environment(keys.written.get("env") or {})
+    keys.remove("env")
+    # Like any more specific source, the command line displaces what contradicts it.
+    for key in displaced_by(dict.fromkeys(keys_of_options(arguments), True)):
+        keys.remove(key)
+    return Config(str(path), keys, arguments, recipe_name(path), print_config, stage)
 
 
 def _export_environment(variables: dict[str, Any]) -> None:
     """Sets the variables of a YAML's `env` mapping, a feature of TRL's own scripts."""
     for name, value in variables.items():
         os.environ[name] = str(value)
-
-
-def _take_config_option(arguments: list[str]) -> Path | None:
-    """Removes `--config PATH` or `--config=PATH` from `arguments` and returns the path."""
-    # argparse cannot do this: the other words are keys that it does not know.
-    for index, word in enumerate(arguments):
-        if word.startswith("--config="):
-            del arguments[index]
-            return Path(word.removeprefix("--config="))
-        if word == "--config":
-            if index + 1 == len(arguments):
-                raise UserError(
-                    "the command line: --config needs the path of a YAML, "
-                    "such as recipes/arithmetic/grpo.yaml"
-                )
-            path = Path(arguments[index + 1])
-            del arguments[index : index + 2]
-            return path
-    return None
-
-
-def _key_of_option(word: str) -> str | None:
-    """`learning_rate` for `--learning-rate=1e-4`; `None` for a word that is not an option."""
-    if not word.startswith("--"):
-        return None
-    return word[2:].split("=")[0].replace("-", "_")
-
-
-def _number_as_text(value: Any) -> Any:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return str(value) if is_number else value
 
 
 def _use_one_device(args: Any) -> None:

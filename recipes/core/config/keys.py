@@ -1,36 +1,14 @@
-"""Known, renamed and secret configuration keys."""
+"""Which configuration keys a stage knows, and which must never be written down."""
 
 import ast
 import difflib
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+from recipes.core.config.other_keys import ALIASES, FOREIGN_KEYS, REFUSED_KEYS, RENAMED_KEYS
 from recipes.core.errors import UserError
-
-# Keys that TRL, transformers or this repository renamed or removed, and what to write today.
-RENAMED_KEYS = {
-    # TRL and transformers
-    "torch_dtype": "write `dtype`",
-    "max_seq_length": "write `max_length`",
-    "overwrite_output_dir": (
-        "a run resumes by itself; write `resume_from_checkpoint: false` to start from scratch"
-    ),
-    "evaluation_strategy": "write `eval_strategy`",
-    "vllm_importance_sampling_cap": "write `vllm_importance_sampling_clip_max`",
-    "use_transformers_paged": "write `use_transformers_continuous_batching`",
-    "max_new_tokens": "write `max_completion_length`",
-    "num_samples": "write `num_generations`",
-    "max_steps_per_generation": "write `steps_per_generation`",
-    "no_cuda": "write `use_cpu`",
-    "tokenizer_name_or_path": "the tokenizer is read from `model_name_or_path`",
-    # this repository
-    "verdict": "write `correctness_reward`",
-    "resume_anyway": "write `resume_despite_changes`",
-    "short_share": "write `short_fraction`",
-    "distillation": "on-policy distillation is a stage: run `on_policy` with its own YAML",
-    "on_policy": "on-policy distillation is a stage: write these keys to on_policy.yaml",
-}
 
 # Files that define TRL's training arguments; read as text, because importing them takes seconds.
 _ARGUMENT_FILES = {
@@ -43,16 +21,42 @@ _SHARED_ARGUMENT_FILES = ("trl/trainer/base_config.py", "transformers/training_a
 _SECRET_WORDS = ("secret", "password", "api_key")
 
 
+def check_keys(sources: Mapping[str, Mapping[str, Any]], known: set[str]) -> None:
+    """Raises `UserError`, which lists all mistakes, if a key is not one of `known`.
+
+    Args:
+        sources: the keys with their values, by the name of the file or line that sets them.
+    """
+    mistakes = []
+    for source, keys in sources.items():
+        problems = [_describe_problem(key, value, known) for key, value in keys.items()]
+        found = [problem for problem in problems if problem]
+        if found:
+            mistakes.append(f"{source}: {'; '.join(found)}")
+    if mistakes:
+        raise UserError("; ".join(mistakes))
+
+
 def check_key(key: str, known: set[str], source: str) -> None:
-    """Raises `UserError` if `key`, found in `source`, is not one of `known`."""
+    """The same for one key, found in `source`."""
+    check_keys({source: {key: True}}, known)
+
+
+def _describe_problem(key: str, value: Any, known: set[str]) -> str | None:
+    """What is wrong with a key, and what to write; `None` if nothing is."""
     # Renamed keys first: TRL still accepts some of them, with a warning that scrolls by.
     if key in RENAMED_KEYS:
-        raise UserError(f"{source}: the key `{key}` is no longer used: {RENAMED_KEYS[key]}")
-    if key in known or key == "env":
-        return
+        return f"the key `{key}` is no longer used: {RENAMED_KEYS[key]}"
+    # TRL knows these too; a YAML that sets them to nothing may keep its line.
+    if key in REFUSED_KEYS and value:
+        return f"the key `{key}` is not used here: {REFUSED_KEYS[key]}"
+    if key in known or ALIASES.get(key) in known or key == "env":
+        return None
+    if key in FOREIGN_KEYS:
+        return f"unknown key `{key}`: {FOREIGN_KEYS[key]}"
     near = difflib.get_close_matches(key, known, n=1)
     hint = f"did you mean `{near[0]}`?" if near else "--help lists the keys"
-    raise UserError(f"{source}: unknown key `{key}`; {hint}")
+    return f"unknown key `{key}`; {hint}"
 
 
 def training_keys(name: str) -> set[str]:

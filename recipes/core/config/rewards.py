@@ -7,8 +7,14 @@ from recipes.core.config.config import Config, ControlArguments
 from recipes.core.config.yaml_files import parse_list
 from recipes.core.errors import UserError
 
-# Names that `trl grpo` accepts in reward_funcs.
-TRL_REWARDS = ("accuracy_reward", "reasoning_accuracy_reward", "think_format_reward")
+# Names that `trl grpo` accepts in reward_funcs, and the rewards that they are. The last one is a
+# factory there, with these lengths.
+TRL_REWARDS: dict[str, dict[str, Any]] = {
+    "accuracy_reward": {"name": "trl.rewards:accuracy_reward"},
+    "reasoning_accuracy_reward": {"name": "trl.rewards:reasoning_accuracy_reward"},
+    "think_format_reward": {"name": "trl.rewards:think_format_reward"},
+    "get_soft_overlong_punishment": {"name": "overlong", "max_tokens": 1280, "cache_tokens": 256},
+}
 
 # Rewards of control runs. A gain that a control run makes too does not come from learning to
 # reason (arXiv 2506.10947).
@@ -17,10 +23,11 @@ CONTROLS = {"random_reward": ["random"], "format_only": ["format"]}
 
 @dataclass
 class RewardArguments(ControlArguments):
-    """Keys that decide which rewards are paid; at most one of the three forms."""
+    """Keys that decide which rewards are paid: ours, or the two of TRL, or a control."""
 
     rewards: list | str | None = None  # type: ignore[type-arg]
     reward_funcs: list[str] | None = None
+    reward_model_name_or_path: str | None = None
 
 
 @dataclass
@@ -41,16 +48,17 @@ def reward_entries(config: Config) -> list[Any]:
         return _control_entries(args.control)
     # The two forms exclude each other.
     entries = parse_list("rewards", args.rewards, config.source)
-    if entries and args.reward_funcs:
-        raise UserError(f"{config.source}: keep only one of `rewards` and `reward_funcs`")
+    trl_key = "reward_funcs" if args.reward_funcs else "reward_model_name_or_path"
+    if entries and (args.reward_funcs or args.reward_model_name_or_path):
+        raise UserError(f"{config.source}: keep only one of `rewards` and `{trl_key}`")
     if entries and config.is_set("reward_weights"):
         raise UserError(
             f"{config.source}: with `rewards`, write each weight in its own entry "
             "instead of `reward_weights`"
         )
     # The form that is there.
-    if args.reward_funcs:
-        return _trl_entries(args.reward_funcs, config)
+    if args.reward_funcs or args.reward_model_name_or_path:
+        return _trl_entries(args, config)
     if not entries:
         raise UserError(
             f"{config.source}: `rewards` must be a list such as "
@@ -65,16 +73,21 @@ def _control_entries(control: str) -> list[Any]:
     return CONTROLS[control]
 
 
-def _trl_entries(names: list[str], config: Config) -> list[Any]:
-    """Entries of TRL's parallel lists `reward_funcs` and `reward_weights`."""
+def _trl_entries(args: RewardArguments, config: Config) -> list[Any]:
+    """Entries of TRL's keys: `reward_funcs`, a reward model, and `reward_weights` for both."""
+    # TRL puts the reward model first.
+    rewards: list[dict[str, Any]] = []
+    if args.reward_model_name_or_path:
+        model = {"name": "model", "model_name_or_path": args.reward_model_name_or_path}
+        rewards.append(model)
+    for name in args.reward_funcs or []:
+        rewards.append(TRL_REWARDS.get(name, {"name": name}))
+
     # Every reward has a weight of 1 unless TRL's list says otherwise.
-    weights = config.parse(RewardWeightArguments).reward_weights or [1.0] * len(names)
-    if len(weights) != len(names):
+    weights = config.parse(RewardWeightArguments).reward_weights or [1.0] * len(rewards)
+    if len(weights) != len(rewards):
         raise UserError(
-            f"{config.source}: {len(names)} reward_funcs but {len(weights)} reward_weights"
+            f"{config.source}: {len(weights)} reward_weights for {len(rewards)} rewards "
+            f"({', '.join(reward['name'] for reward in rewards)})"
         )
-    entries = []
-    for name, weight in zip(names, weights, strict=True):
-        path = f"trl.rewards:{name}" if name in TRL_REWARDS else name
-        entries.append({"name": path, "weight": weight})
-    return entries
+    return [reward | {"weight": weight} for reward, weight in zip(rewards, weights, strict=True)]
