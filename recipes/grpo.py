@@ -28,9 +28,9 @@ from recipes.core.data import (
     longest_first,
 )
 from recipes.core.models import configure_model
-from recipes.core.preflight import fail_fast
+from recipes.core.preflight import check_completion_fits, check_one_step, fail_fast
 from recipes.core.prompts import load_tokenizer, prefilled_text
-from recipes.core.runs import ResumeArguments, TrainingRun
+from recipes.core.runs import ResumeArguments, TrainingRun, starting_model
 from recipes.core.runtime.entrypoint import run_stage
 from rewards import build_rewards
 
@@ -70,7 +70,7 @@ def main() -> None:
 
     # Rewards: functions that score completions, and what each score is worth. The prefix is what
     # the chat template has already written of the reply, such as <think>.
-    base_model = str(model_args.model_name_or_path)
+    base_model = starting_model(config, model_args)
     tokenizer = load_tokenizer(base_model, args.chat_template, revision=model_args.model_revision)
     reward_funcs, weights = build_rewards(reward_entries(config), prefix=prefilled_text(tokenizer))
 
@@ -80,6 +80,11 @@ def main() -> None:
 
     # Data: a row is a question, its answer, and the prompt as chat messages.
     questions = drop_long_prompts(questions, tokenizer, args.max_prompt_length)
+    longest = max(questions["prompt_tokens"])
+    check_completion_fits(model_args, longest, training_args.max_completion_length)
+    check_one_step(
+        len(questions), training_args.generation_batch_size, training_args.num_generations
+    )
     eval_questions = load_eval_questions(args, training_args, tokenizer)
 
     # The run: its folder, its provenance, and the checkpoint that it resumes from, if any.
@@ -105,7 +110,7 @@ def main() -> None:
         full_length_first=args.longest_first,
     )
     # The longest prompt is for the estimate that a run without enough memory ends with.
-    train(trainer, run, longest=max(questions["prompt_tokens"]), max_seconds=args.max_seconds)
+    train(trainer, run, longest, max_seconds=args.max_seconds)
     run.log_summary(f"{len(questions)} questions of {args.dataset_name}", wrote=str(run.folder))
 
 

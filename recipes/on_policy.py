@@ -23,16 +23,19 @@ from recipes.core.data import (
     load_eval_questions,
     load_questions,
 )
-from recipes.core.errors import UserError
 from recipes.core.models import configure_model, load_model, weight_dtype
-from recipes.core.preflight import check_model_path, fail_fast
+from recipes.core.preflight import (
+    check_completion_fits,
+    check_model_path,
+    check_one_step,
+    fail_fast,
+)
 from recipes.core.preflight.teacher import check_teacher
 from recipes.core.prompts import load_tokenizer
-from recipes.core.runs import ResumeArguments, TrainingRun
+from recipes.core.runs import ResumeArguments, TrainingRun, starting_model
 from recipes.core.runtime.entrypoint import run_stage
 
 if TYPE_CHECKING:
-    from datasets import Dataset
     from transformers import PreTrainedModel
     from trl import DistillationConfig
 
@@ -75,6 +78,8 @@ def main() -> None:
 
     from recipes.core.training import RecipeDistillationTrainer, train
 
+    base_model = starting_model(config, model_args)
+
     # The teacher is loaded like the student, but with a revision and a dtype of its own: it only
     # answers, and configure_model chooses a dtype for training.
     training_args = config.parse_training()
@@ -86,12 +91,14 @@ def main() -> None:
     configure_model(training_args, model_args)
 
     # Data: a row is a question and the prompt as chat messages. Both models read the same tokens.
-    base_model = str(model_args.model_name_or_path)
     tokenizer = load_tokenizer(base_model, args.chat_template, revision=model_args.model_revision)
     check_teacher(teacher_name, teacher_args, model_args, tokenizer)
     questions = drop_long_prompts(questions, tokenizer, args.max_prompt_length)
     eval_questions = load_eval_questions(args, training_args, tokenizer)
-    check_one_step(questions, training_args)
+    check_completion_fits(
+        model_args, max(questions["prompt_tokens"]), training_args.max_completion_length
+    )
+    check_one_step(len(questions), step_size(training_args), num_generations=1)
 
     # The run: its folder, its provenance, and the checkpoint that it resumes from, if any.
     inputs = {
@@ -125,18 +132,10 @@ def teacher_path(config: Config) -> str:
     return check_model_path("teacher_model_name_or_path", name)
 
 
-def check_one_step(questions: "Dataset", training_args: "DistillationConfig") -> None:
-    """Raises `UserError` if the questions do not fill one step.
-
-    TRL leaves out a batch that is not full, and would train on nothing.
-    """
+def step_size(training_args: "DistillationConfig") -> int:
+    """Answers of one step, of all processes."""
     batch = training_args.train_batch_size * training_args.world_size
-    batch *= training_args.gradient_accumulation_steps
-    if len(questions) < batch:
-        raise UserError(
-            f"per_device_train_batch_size: {len(questions)} questions do not fill one step of "
-            f"{batch}; lower it or gradient_accumulation_steps"
-        )
+    return int(batch * training_args.gradient_accumulation_steps)
 
 
 def load_teacher(

@@ -25,9 +25,9 @@ from recipes.core.distillation import (
     split_by_question,
 )
 from recipes.core.models import configure_model
-from recipes.core.preflight import fail_fast
+from recipes.core.preflight import check_trace_fits, fail_fast
 from recipes.core.prompts import load_tokenizer
-from recipes.core.runs import ResumeArguments, TrainingRun
+from recipes.core.runs import ResumeArguments, TrainingRun, starting_model
 from recipes.core.runtime.entrypoint import run_stage
 
 
@@ -61,16 +61,18 @@ def main() -> None:
 
     from recipes.core.training import RecipeSFTTrainer, train
 
+    base_model = starting_model(config, model_args)
     training_args = config.parse_training(**batching_by_length(config))
     configure_model(training_args, model_args)
 
     # Data: a row is a prompt and the trace that answers it. Traces are padded on the right; the
     # tokenizer is loaded for generation, which pads on the left. They are shuffled by `seed` here,
     # because transformers' sampler for `batch_rebalance` has a seed of its own.
-    base_model = str(model_args.model_name_or_path)
     tokenizer = load_tokenizer(base_model, args.chat_template, revision=model_args.model_revision)
     tokenizer.padding_side = "right"
     traces = drop_long_traces(rows, tokenizer, training_args.max_length)
+    longest = max(traces["trace_tokens"])
+    check_trace_fits(model_args, longest)
     traces = traces.shuffle(seed=training_args.seed)
     traces, eval_traces = split_by_question(traces, args.held_out_traces)
     if args.longest_first:  # the first step then needs the most memory
@@ -98,7 +100,7 @@ def main() -> None:
     check_first_target(trainer, traces, tokenizer)
 
     # Train. The longest trace is for the estimate that a run without enough memory ends with.
-    train(trainer, run, longest=max(traces["trace_tokens"]))
+    train(trainer, run, longest)
     run.log_summary(f"{len(traces)} traces of {source}", wrote=str(run.folder))
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from recipes.core.errors import UserError
-from recipes.core.preflight.batch import BatchArguments, check_batch
+from recipes.core.preflight.batch import BatchArguments, check_batch, check_one_step
 
 
 @pytest.mark.parametrize(
@@ -62,3 +62,9 @@ def test_the_check_accepts_and_refuses_the_same_batches_as_trl(size, steps, gene
     }
     ours = accepts(check_batch, BatchArguments(**keys), processes=1)
     assert ours == accepts(GRPOConfig, use_cpu=True, bf16=False, **keys)
+
+
+def test_questions_that_fill_no_step_are_refused_with_the_numbers():
+    check_one_step(questions=8, batch=16, num_generations=2)
+    with pytest.raises(UserError, match=r"needs 8 questions \(16 .* 2 per .*\), and there are 7"):
+        check_one_step(questions=7, batch=16, num_generations=2)

@@ -1,11 +1,16 @@
 """The rollout log: its rows, and the rows that a resumed run keeps."""
 
-from collections import deque
+from collections import defaultdict, deque
 
 import pytest
 
 from recipes.core.files import append_jsonl, read_jsonl
-from recipes.core.training.rollout_log import GeneratedRows, RolloutLog, latest_rollouts
+from recipes.core.training.rollout_log import (
+    GeneratedRows,
+    RolloutLog,
+    latest_rollouts,
+    widen_logs,
+)
 
 
 @pytest.mark.parametrize(
@@ -63,3 +68,11 @@ def test_the_latest_rollouts_are_the_last_rows_of_trls_logs():
 def test_before_the_first_generation_there_are_no_rollouts():
     logs = {"prompt": [], "completion": [], "rewards": {}, "advantages": []}
     assert latest_rollouts(logs, GeneratedRows([], []), step=0) == []
+
+
+def test_columns_that_are_widened_keep_as_many_rows_as_an_evaluation_batch():
+    narrow = {"prompt": deque(maxlen=4), "rewards": defaultdict(lambda: deque(maxlen=4))}
+    wide = widen_logs(narrow, rows=16)
+    wide["prompt"].extend(range(20))
+    wide["rewards"]["accuracy"].extend(range(20))
+    assert list(wide["prompt"]) == list(wide["rewards"]["accuracy"]) == list(range(4, 20))

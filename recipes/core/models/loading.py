@@ -46,9 +46,11 @@ def adapter_base(path: str | Path) -> str | None:
     if not config.is_file():
         return None
     base = str(json.loads(config.read_text(encoding="utf-8"))["base_model_name_or_path"])
-    # Recipes name the models they ship relative to the repository, whatever the current folder is.
-    if not Path(base).exists() and (ROOT / base).is_dir():
-        return str(ROOT / base)
+    # Recipes name the models they ship relative to the repository, whatever the current folder is;
+    # and a folder of outputs that was moved still holds the base that was made for its adapter.
+    for place in (Path(base), ROOT / base, Path(path).parent / Path(base).name):
+        if place.is_dir():
+            return base if place == Path(base) else str(place)
     return base
 
 
@@ -78,15 +80,26 @@ def model_config(trainer: "Trainer") -> "PretrainedConfig":
 
 
 def max_model_length(model_args: "ModelConfig") -> int:
-    """The model's context length: prompt and completion together, in tokens."""
+    """The model's context length: prompt and completion together, in tokens.
+
+    `sys.maxsize` for a model without a limit, such as a state-space model.
+    """
     from transformers import AutoConfig
 
-    config = AutoConfig.from_pretrained(
-        str(model_args.model_name_or_path), revision=model_args.model_revision
-    )
-    # Without the entry no limit is known.
-    length = getattr(config.get_text_config(), "max_position_embeddings", None)
-    return int(length or sys.maxsize)
+    name = str(model_args.model_name_or_path)
+    try:
+        config = AutoConfig.from_pretrained(
+            adapter_base(name) or name, revision=model_args.model_revision
+        ).get_text_config()
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot load the model {name!r}: {one_line(error, 300)}") from error
+    length = getattr(config, "max_position_embeddings", None)
+    if not length:
+        return sys.maxsize
+    # Scaled rotary positions reach further than those of the pretraining.
+    rope = getattr(config, "rope_parameters", None) or {}
+    pretrained = rope.get("original_max_position_embeddings") or length
+    return max(int(length), int(pretrained * (rope.get("factor") or 1)))
 
 
 def load_kwargs(model_args: "ModelConfig") -> dict[str, Any]:

@@ -22,6 +22,13 @@ PARTIAL_GROUP = (
 )
 
 
+NO_STEP = (
+    "a step needs {needed} questions ({batch} completions, {num_generations} per question), and "
+    "there are {questions}, so that nothing would be trained. Write a smaller "
+    "per_device_train_batch_size or gradient_accumulation_steps, or a larger num_generations"
+)
+
+
 @dataclass
 class BatchArguments:
     """TRL's keys that must fit together, with TRL's defaults."""
@@ -56,6 +63,25 @@ def check_batch(args: BatchArguments, processes: int) -> None:
                 processes=processes,
                 steps=batch // per_step,
                 nearest=" or ".join(str(divisor) for divisor in nearest),
+            )
+        )
+
+
+def check_one_step(questions: int, batch: int, num_generations: int) -> None:
+    """Raises `UserError` if the questions do not fill one step.
+
+    TRL leaves out a batch that is not full, and would train on nothing.
+
+    Args:
+        questions: how many there are once the filters have left some out.
+        batch: completions of a step, of all processes.
+        num_generations: completions per question.
+    """
+    needed = batch // num_generations
+    if questions < needed:
+        raise UserError(
+            NO_STEP.format(
+                needed=needed, batch=batch, num_generations=num_generations, questions=questions
             )
         )
 

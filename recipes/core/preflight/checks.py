@@ -15,6 +15,7 @@ from recipes.core.config import Config, reward_entries
 from recipes.core.errors import UserError
 from recipes.core.preflight.batch import BatchArguments, check_batch
 from recipes.core.preflight.model import check_memory_keys, check_model_path, check_not_quantised
+from recipes.core.preflight.output_folder import check_output_folder
 from recipes.core.preflight.packing import check_packing
 from recipes.core.preflight.vllm import check_vllm
 from recipes.core.runtime.device import has_accelerator
@@ -57,6 +58,13 @@ class VLLMArguments:
 
 
 @dataclass
+class TemperatureArguments:
+    """TRL's key for sampling, with TRL's default."""
+
+    temperature: float = 1.0
+
+
+@dataclass
 class CorrectnessArguments:
     """The key of `generate` and `evaluate` that names the reward for correctness."""
 
@@ -91,6 +99,22 @@ def _check_batch(config: Config) -> None:
     check_batch(config.parse(BatchArguments), int(os.environ.get("WORLD_SIZE", "1")))
 
 
+def _check_temperature(config: Config) -> None:
+    temperature = config.parse(TemperatureArguments).temperature
+    if temperature <= 0:
+        raise UserError(
+            f"temperature: {temperature:g} samples the same completion every time, and training "
+            "learns from the differences; write 1.0"
+        )
+
+
+def _check_output_folder(config: Config) -> None:
+    assert config.stage
+    # Models are folders; other artefacts are files in the folder of the run.
+    folder = config.run_dir
+    check_output_folder(folder / config.stage.artifact if config.stage.trl_config else folder)
+
+
 def _check_not_quantised(config: Config) -> None:
     check_not_quantised(config.parse(ModelConfig))
 
@@ -119,8 +143,10 @@ def _check_vllm(config: Config) -> None:
 
 CHECKS = (
     Check(("grpo",), _check_rewards),
+    Check(TRAINING + SAMPLING, _check_output_folder),
     Check(TRAINING, _check_model),
     Check(("grpo",), _check_batch),
+    Check(("grpo", "on_policy"), _check_temperature),
     Check(TRAINING, _check_memory_keys),
     Check(("sft",), _check_packing),
     Check(("grpo",), _check_vllm),

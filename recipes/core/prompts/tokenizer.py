@@ -48,9 +48,14 @@ def load_tokenizer(
         tokenizer.chat_template = _find_template(R1_ZERO_TEMPLATE).read_text(encoding="utf-8")
 
     # The special tokens that sampling and training need: one that ends a reply, one that pads.
-    _align_end_of_sequence(tokenizer)
+    # A template that writes the one that ends a reply cannot be rendered without it.
+    if tokenizer.eos_token is not None or "eos_token" not in str(tokenizer.chat_template):
+        _align_end_of_sequence(tokenizer)
     if tokenizer.eos_token_id is None:
-        raise UserError(f"{key} {str(model)!r}: its tokenizer has no end-of-sequence token")
+        raise UserError(
+            f"{key} {str(model)!r}: its tokenizer has no end-of-sequence token, so no reply could "
+            "end; write `eos_token` to its tokenizer_config.json"
+        )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     tokenizer.padding_side = "left"  # for sampling, which continues at the right end

@@ -3,6 +3,7 @@
 from recipes.core.runs.manifest import Provenance, log_summary
 from recipes.core.runs.resume import ResumeArguments
 from recipes.core.runs.run import SamplingRun, TrainingRun, discard_changed, refuse_changes
+from recipes.core.runs.starting_model import starting_model
 
 __all__ = [
     "Provenance",
@@ -12,4 +13,5 @@ __all__ = [
     "discard_changed",
     "log_summary",
     "refuse_changes",
+    "starting_model",
 ]

@@ -14,6 +14,7 @@ from recipes.core.errors import StopRequested, UserError, one_line
 from recipes.core.runtime.console import rank_prefix, setup_console
 from recipes.core.runtime.failures import (
     OOM_REMEDY,
+    describe_mendable,
     is_communication_failure,
     is_out_of_memory,
 )
@@ -99,7 +100,7 @@ def describe_exit(error: BaseException) -> Exit:
 
 
 def describe_failure(error: Exception, watchdog: Watchdog | None) -> Exit | None:
-    """The end of a stage that lost another process or ran out of memory; `None` for a bug."""
+    """The end of a stage that failed for a known reason; `None` for a bug."""
     text = one_line(error, 200)
     # A failed collective: the cause is another rank, if one is gone.
     if watchdog and is_communication_failure(error):
@@ -111,6 +112,10 @@ def describe_failure(error: Exception, watchdog: Watchdog | None) -> Exit | None
     if is_out_of_memory(error):
         reason = f"out of memory: {text}"
         return Exit(USER_ERROR, reason, f"error: {reason}; {OOM_REMEDY}")
+    # What the user can mend, whoever noticed it.
+    mendable = describe_mendable(error)
+    if mendable:
+        return Exit(USER_ERROR, mendable, f"error: {mendable}")
     return None
 
 

@@ -24,7 +24,13 @@ from trl import GRPOTrainer
 from recipes.core.runtime.watchdog import report_activity
 from recipes.core.training.autocast import AutocastGeneration
 from recipes.core.training.finite_guard import FiniteGuard
-from recipes.core.training.rollout_log import GeneratedRows, Rollout, RolloutLog, latest_rollouts
+from recipes.core.training.rollout_log import (
+    GeneratedRows,
+    Rollout,
+    RolloutLog,
+    latest_rollouts,
+    widen_logs,
+)
 from recipes.core.training.saved_generation import SavedGeneration
 from recipes.core.training.watched_rewards import watch_reward
 
@@ -42,6 +48,11 @@ class RecipeGRPOTrainer(AutocastGeneration, SavedGeneration, FiniteGuard, GRPOTr
     ) -> None:
         super().__init__(*args, **kwargs)
         self.full_length_first = full_length_first
+
+        # TRL keeps as many rows as a generation has; an evaluation batch may have more.
+        eval_batch = self.args.eval_batch_size * self.args.world_size
+        if eval_batch > self.args.generation_batch_size:  # type: ignore[attr-defined]
+            self._logs = widen_logs(self._logs, eval_batch)
 
         # Rollouts: those of steps that will be re-run are dropped.
         self.rollout_log = rollout_log

@@ -1,6 +1,7 @@
 """The rollouts of a GRPO run as JSON lines: every completion with its rewards and advantage."""
 
 import math
+from collections import defaultdict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,6 +100,20 @@ def latest_rollouts(logs: Mapping[str, Any], rows: GeneratedRows, step: int) -> 
             )
         )
     return rollouts
+
+
+def widen_logs(logs: Mapping[str, Any], rows: int) -> dict[str, Any]:
+    """TRL's empty columns, with room for the latest `rows` rows.
+
+    Columns by name, such as the rewards, are made when the first row has them.
+    """
+    wider: dict[str, Any] = {}
+    for name, column in logs.items():
+        if isinstance(column, defaultdict):
+            wider[name] = defaultdict(lambda: deque(maxlen=rows))
+        else:
+            wider[name] = deque(maxlen=rows)
+    return wider
 
 
 def _none_if_nan(value: float) -> float | None:
