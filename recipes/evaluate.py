@@ -33,7 +33,7 @@ from recipes.core.generation import (
     open_sampler,
 )
 from recipes.core.preflight import check_model_path, fail_fast
-from recipes.core.runs import Provenance, SamplingRun, discard_changed, log_summary
+from recipes.core.runs import Provenance, SamplingRun, discard_changed, follow_policy, log_summary
 from recipes.core.runs.fingerprints import dataset_fingerprint, model_sha256
 from recipes.core.runs.manifest import write_manifest
 from recipes.core.runtime.device import process_state
@@ -66,6 +66,7 @@ STAGE = StageSpec(
 
 def main() -> None:
     config = load_config(STAGE)
+    follow_policy(config)
     args = config.parse(EvaluateArguments)
     sampling = config.parse(SamplingArguments)
 

@@ -39,7 +39,7 @@ from recipes.core.generation import (
     open_sampler,
 )
 from recipes.core.preflight import check_model_path, fail_fast
-from recipes.core.runs import Provenance, SamplingRun, log_summary, refuse_changes
+from recipes.core.runs import Provenance, SamplingRun, follow_policy, log_summary, refuse_changes
 from recipes.core.runs.fingerprints import dataset_fingerprint, model_sha256
 from recipes.core.runs.manifest import write_manifest
 from recipes.core.runtime.device import process_state
@@ -89,6 +89,7 @@ class Generations:
 
 def main() -> None:
     config = load_config(STAGE)
+    follow_policy(config)
     args = config.parse(GenerateArguments)
     selection = config.parse(TraceArguments)
 

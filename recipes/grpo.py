@@ -90,6 +90,8 @@ def main() -> None:
     # The run: its folder, its provenance, and the checkpoint that it resumes from, if any.
     inputs = {"dataset": questions, "model": base_model}
     run = TrainingRun.open(config, training_args, inputs)
+    if run.is_finished:
+        return
 
     # With `longest_first` the first step needs the most memory: the longest prompts here, and
     # completions of full length in the trainer. The fingerprint is of the questions as they were.

@@ -32,7 +32,7 @@ from recipes.core.preflight import (
 )
 from recipes.core.preflight.teacher import check_teacher
 from recipes.core.prompts import load_tokenizer
-from recipes.core.runs import ResumeArguments, TrainingRun, starting_model
+from recipes.core.runs import ResumeArguments, TrainingRun, follow_policy, starting_model
 from recipes.core.runtime.entrypoint import run_stage
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ STAGE = StageSpec(
 
 def main() -> None:
     config = load_config(STAGE)
+    follow_policy(config)
     args = config.parse(OnPolicyArguments)
     model_args = config.parse(ModelConfig)
 
@@ -107,6 +108,8 @@ def main() -> None:
         "model": base_model,
     }
     run = TrainingRun.open(config, training_args, inputs)
+    if run.is_finished:
+        return
 
     # Train with TRL's trainer. There is no memory estimate: it would not count the teacher.
     teacher = load_teacher(teacher_name, teacher_args, training_args)

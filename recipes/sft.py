@@ -27,7 +27,7 @@ from recipes.core.distillation import (
 from recipes.core.models import configure_model
 from recipes.core.preflight import check_trace_fits, fail_fast
 from recipes.core.prompts import load_tokenizer
-from recipes.core.runs import ResumeArguments, TrainingRun, starting_model
+from recipes.core.runs import ResumeArguments, TrainingRun, follow_policy, starting_model
 from recipes.core.runtime.entrypoint import run_stage
 
 
@@ -49,6 +49,7 @@ STAGE = StageSpec(
 
 def main() -> None:
     config = load_config(STAGE)
+    follow_policy(config, keys=("chat_template",))
     args = config.parse(SFTArguments)
     model_args = config.parse(ModelConfig)
 
@@ -84,6 +85,8 @@ def main() -> None:
     # fingerprint is of all traces that were read.
     inputs = {"traces": rows, "model": base_model}
     run = TrainingRun.open(config, training_args, inputs)
+    if run.is_finished:
+        return
 
     # TRL's trainer.
     trainer = RecipeSFTTrainer(

@@ -12,7 +12,7 @@ from recipes.core.errors import UserError
 from recipes.core.files import write_json
 from recipes.core.paths import ROOT
 from recipes.core.runs.fingerprints import file_sha256
-from recipes.core.runs.manifest import read_manifest
+from recipes.core.runs.manifest import FINISHED, read_manifest
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def run_stage_command(
     request_file = output_dir / "logs" / f"{name}.json"
 
     # An artefact of the same request is kept; one of another request is not overwritten.
-    if done and read_manifest(done).get("status") == "finished":
+    if done and read_manifest(done).get("status") in FINISHED:
         if read_manifest(request_file) != request:
             raise UserError(
                 f"{done.parent} exists, but from another command, YAML or file "

@@ -42,6 +42,12 @@ class YamlKeys:
         for mapping in (self.values, self.written, self.origins):
             mapping.pop(key, None)
 
+    def set(self, key: str, value: Any, origin: Path) -> None:
+        """Sets a key to a typed value, which is no text of a YAML."""
+        self.values[key] = value
+        self.written.pop(key, None)
+        self.origins[key] = origin
+
     def rename(self, old: str, new: str) -> None:
         """Renames a key, if it is there. One that already has the new name wins."""
         for mapping in (self.values, self.written, self.origins):

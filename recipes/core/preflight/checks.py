@@ -17,6 +17,7 @@ from recipes.core.preflight.batch import BatchArguments, check_batch
 from recipes.core.preflight.model import check_memory_keys, check_model_path, check_not_quantised
 from recipes.core.preflight.output_folder import check_output_folder
 from recipes.core.preflight.packing import check_packing
+from recipes.core.preflight.splits import warn_of_training_questions
 from recipes.core.preflight.vllm import check_vllm
 from recipes.core.runtime.device import has_accelerator
 from rewards import build_rewards, get_reward
@@ -62,6 +63,14 @@ class TemperatureArguments:
     """TRL's key for sampling, with TRL's default."""
 
     temperature: float = 1.0
+
+
+@dataclass
+class EvaluationArguments:
+    """The keys that decide whether a stage reads the held-out split, with their defaults."""
+
+    eval_strategy: str = "no"
+    decontaminate: bool = True
 
 
 @dataclass
@@ -115,6 +124,18 @@ def _check_output_folder(config: Config) -> None:
     check_output_folder(folder / config.stage.artifact if config.stage.trl_config else folder)
 
 
+def _check_splits(config: Config) -> None:
+    args = config.parse(EvaluationArguments)
+    assert config.stage
+    # Training may read no held-out questions; generate reads them to leave their traces out.
+    reads_held_out = {
+        "generate": args.decontaminate,
+        "evaluate": True,
+    }
+    if reads_held_out.get(config.stage.name, args.eval_strategy != "no"):
+        warn_of_training_questions(config)
+
+
 def _check_not_quantised(config: Config) -> None:
     check_not_quantised(config.parse(ModelConfig))
 
@@ -150,6 +171,7 @@ CHECKS = (
     Check(TRAINING, _check_memory_keys),
     Check(("sft",), _check_packing),
     Check(("grpo",), _check_vllm),
+    Check(("grpo", "on_policy", *SAMPLING), _check_splits),
     Check(SAMPLING, _check_not_quantised),
     Check(SAMPLING, _check_correctness_reward),
 )

@@ -1,5 +1,6 @@
 """Runs of a stage: provenance, manifests, checkpoints, and how an interrupted run resumes."""
 
+from recipes.core.runs.follow_policy import follow_policy
 from recipes.core.runs.manifest import Provenance, log_summary
 from recipes.core.runs.resume import ResumeArguments
 from recipes.core.runs.run import SamplingRun, TrainingRun, discard_changed, refuse_changes
@@ -11,6 +12,7 @@ __all__ = [
     "SamplingRun",
     "TrainingRun",
     "discard_changed",
+    "follow_policy",
     "log_summary",
     "refuse_changes",
     "starting_model",

@@ -14,6 +14,10 @@ from recipes.core.runs.fingerprints import git_commit
 
 logger = logging.getLogger(__name__)
 
+# The statuses of a training that has done all of its steps.
+LEARNT_NOTHING = "learnt nothing"
+FINISHED = ("finished", LEARNT_NOTHING)
+
 _PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "math-verify")
 
 

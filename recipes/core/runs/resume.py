@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import shutil
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,21 +17,24 @@ from recipes.core.runs.checkpoints import (
     find_corruption,
     list_checkpoints,
 )
-from recipes.core.runs.manifest import Provenance, read_manifest
+from recipes.core.runs.lock import RunLock
+from recipes.core.runs.manifest import FINISHED, Provenance, read_manifest
+from recipes.core.runtime.process_group import ask_main_process
 
 logger = logging.getLogger(__name__)
 
+# How long a run trains: it may be resumed for longer, and is then not finished.
+_LENGTH_KEYS = {"max_seconds", "max_steps", "num_train_epochs"}
+
 # Keys that may change when a run resumes: how long it trains, how often it saves, what it shows.
 _MAY_CHANGE = {
+    *_LENGTH_KEYS,
     "dataloader_num_workers",
     "ddp_timeout",
     "disable_tqdm",
     "eval_steps",
     "eval_strategy",
     "logging_steps",
-    "max_seconds",
-    "max_steps",
-    "num_train_epochs",
     "output_dir",
     "report_to",
     "resume_despite_changes",
@@ -51,6 +55,26 @@ class ResumeArguments:
     resume_despite_changes: bool = False
 
 
+def claim_folder(lock: RunLock, provenance: Provenance, resume: str | None) -> bool:
+    """Whether there is something left to train; if so, the main process locks the folder.
+
+    Args:
+        lock: of the folder where the trainer saves.
+        provenance: compared with the manifest in the folder.
+        resume: `resume_from_checkpoint`, which asks for training if it is set.
+
+    Raises `UserError` if another run is active in the folder.
+    """
+
+    def claim() -> bool:
+        if resume is None and is_finished(lock.artifact, provenance):
+            return False
+        lock.acquire()
+        return True
+
+    return ask_main_process(claim)
+
+
 def find_resume_checkpoint(
     folder: Path, provenance: Provenance, resume: str | None, despite_changes: bool = False
 ) -> str | None:
@@ -69,29 +93,15 @@ def find_resume_checkpoint(
     Raises:
         UserError: the run in `folder` is a different one, or the named checkpoint cannot be used.
     """
-    import torch
-    from accelerate.utils import broadcast_object_list
-
     # The main process alone looks: others could see a folder that it has just removed.
-    found: str | None = None
-    problem: str | None = None
-    if os.environ.get("RANK", "0") == "0":
-        try:
-            found = _select_checkpoint(folder, provenance, resume, despite_changes)
-        except UserError as error:
-            problem = str(error)
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        answer = [found, problem]
-        broadcast_object_list(answer)
-        found, problem = answer
-
-    if not problem and found and not Path(found).is_dir():
-        problem = (
+    found = ask_main_process(
+        lambda: _select_checkpoint(folder, provenance, resume, despite_changes)
+    )
+    if found and not Path(found).is_dir():
+        raise UserError(
             f"{found} does not exist on this machine; several machines need an output_dir "
             "on a shared file system"
         )
-    if problem:
-        raise UserError(problem)
     return found
 
 
@@ -105,7 +115,9 @@ def require_same_run(manifest: Path, provenance: Provenance, remedy: str) -> Non
         )
 
 
-def find_changes(manifest: Path, provenance: Provenance) -> Changes:
+def find_changes(
+    manifest: Path, provenance: Provenance, may_change: Collection[str] = frozenset(_MAY_CHANGE)
+) -> Changes:
     """The keys in which the artefact described by `manifest` differs from `provenance`."""
     # Through JSON, so that both sides have the types of a file.
     old_parts = read_manifest(manifest)
@@ -117,7 +129,7 @@ def find_changes(manifest: Path, provenance: Provenance) -> Changes:
             continue
         old = old_parts[part]
         for key in sorted(old.keys() | new.keys()):
-            if key not in _MAY_CHANGE and old.get(key) != new.get(key):
+            if key not in may_change and old.get(key) != new.get(key):
                 changes[key] = (old.get(key), new.get(key))
     return changes
 
@@ -125,6 +137,14 @@ def find_changes(manifest: Path, provenance: Provenance) -> Changes:
 def format_changes(changes: Changes) -> str:
     """`learning_rate was 1e-05, is 2e-05; ...`"""
     return "; ".join(f"{key} was {old!r}, is {new!r}" for key, (old, new) in changes.items())
+
+
+def is_finished(folder: Path, provenance: Provenance) -> bool:
+    """Whether the model in `folder` is that of this very run, trained as long as it asks for."""
+    path = folder / "manifest.json"
+    if read_manifest(path).get("status") not in FINISHED or not any(folder.glob("*.safetensors")):
+        return False
+    return not find_changes(path, provenance, _MAY_CHANGE - _LENGTH_KEYS)
 
 
 def _select_checkpoint(

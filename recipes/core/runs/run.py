@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from recipes.core.config import Config
+from recipes.core.errors import UserError
 from recipes.core.files import filter_jsonl
 from recipes.core.runs.checkpoints import checkpoint_step
 from recipes.core.runs.fingerprints import input_fingerprint
+from recipes.core.runs.lock import RunLock
 from recipes.core.runs.manifest import Provenance, log_summary, read_manifest, write_manifest
 from recipes.core.runs.resume import (
     ResumeArguments,
+    claim_folder,
     find_changes,
     find_resume_checkpoint,
     require_same_run,
@@ -36,6 +39,8 @@ class TrainingRun:
         config: the configuration, final from here on.
         folder: where the trainer saves the model, its checkpoints and manifest.json.
         checkpoint: the checkpoint to resume from; `None` for a run that starts at step 0.
+        is_finished: whether the same run has been finished before, and the stage ends here.
+        lock: of the folder, held by the main process unless the run is finished.
         measured: facts about the run that every version of its manifest holds.
     """
 
@@ -43,18 +48,22 @@ class TrainingRun:
     folder: Path
     provenance: Provenance
     checkpoint: str | None
+    is_finished: bool
+    lock: RunLock
     measured: dict[str, Any]
     started: float
 
     @classmethod
     def open(cls, config: Config, training_args: Any, inputs: Mapping[str, Any]) -> "TrainingRun":
-        """Fingerprints the inputs and finds the checkpoint to resume from.
+        """Fingerprints the inputs, locks the folder and finds the checkpoint to resume from.
+
+        A run that is finished already is left as it is, and said.
 
         Args:
             training_args: TRL's, as they will be used.
             inputs: datasets of questions, lists of rows and names of models, by what they are.
 
-        Raises `UserError` if the folder holds a different run.
+        Raises `UserError` if the folder holds a different run, or another process writes there.
         """
         started = config.started
         folder = Path(training_args.output_dir)
@@ -64,13 +73,17 @@ class TrainingRun:
             inputs={name: input_fingerprint(value) for name, value in inputs.items()},
             batch={"processes": training_args.world_size},
         )
-        # Where it resumes.
-        checkpoint = find_resume_checkpoint(
-            folder,
-            provenance,
-            training_args.resume_from_checkpoint,
-            config.parse(ResumeArguments).resume_despite_changes,
-        )
+        # Where it resumes, unless it is finished. YAML reads `false` as a value of its own.
+        named = training_args.resume_from_checkpoint
+        resume = None if named is None else str(named)
+        lock = RunLock(folder)
+        is_finished = not claim_folder(lock, provenance, resume)
+        checkpoint = None
+        if is_finished:
+            _log_finished(folder)
+        else:
+            despite_changes = config.parse(ResumeArguments).resume_despite_changes
+            checkpoint = _resume(lock, provenance, resume, despite_changes)
         # What the manifest holds besides.
         measured = {
             "processes": training_args.world_size,
@@ -78,7 +91,7 @@ class TrainingRun:
         }
         if "wandb" in training_args.report_to:
             measured["wandb_run_id"] = _resume_wandb(folder)
-        return cls(config, folder, provenance, checkpoint, measured, started)
+        return cls(config, folder, provenance, checkpoint, is_finished, lock, measured, started)
 
     @property
     def stage(self) -> str:
@@ -94,7 +107,7 @@ class TrainingRun:
     def write_status(self, status: str, steps: int) -> None:
         """Writes the manifest; for the main process only.
 
-        `status` is one of running, stopped and finished.
+        `status` is one of running, stopped, finished and "learnt nothing".
         """
         path = self.folder / "manifest.json"
         # Written again at each change of status: what is known so far is never lost.
@@ -114,6 +127,7 @@ class SamplingRun:
 
     Attributes:
         file: the samples; a run that is started again adds only those that are missing.
+        lock: held by the main process inside.
         stats: what sampling took (`collect_samples` sets it); kept from the run before if nothing
             was missing.
     """
@@ -124,6 +138,7 @@ class SamplingRun:
     on_change: OnChange
     stats: dict[str, float] = field(default_factory=dict)
     started: float = field(default_factory=time.time)
+    lock: RunLock = field(init=False)
 
     @property
     def manifest(self) -> Path:
@@ -132,10 +147,12 @@ class SamplingRun:
 
     def __enter__(self) -> "SamplingRun":
         state = process_state()
+        self.lock = RunLock(self.file)
         self.stats = read_manifest(self.manifest).get("sampling", {})
         # The others wait, so that all of them see the file as the main process has left it.
         with state.main_process_first():
             if state.is_main_process:
+                self.lock.acquire()
                 self.on_change(self.file, self.manifest, self.provenance)
                 if not self.file.exists():
                     self.stats = {}
@@ -147,6 +164,7 @@ class SamplingRun:
         # After an exception the manifest stays `running`, and the next run goes on.
         if kind is None and process_state().is_main_process:
             self._write("finished")
+        self.lock.release()
 
     def _write(self, status: str) -> None:
         write_manifest(
@@ -170,6 +188,28 @@ def discard_changed(file: Path, manifest: Path, provenance: Provenance) -> None:
     if find_changes(manifest, provenance):
         logger.info("%s was sampled with other settings and is sampled again", file)
         file.unlink(missing_ok=True)
+
+
+def _resume(
+    lock: RunLock, provenance: Provenance, resume: str | None, despite_changes: bool
+) -> str | None:
+    """The checkpoint to resume from; gives the folder free if it holds a different run."""
+    try:
+        return find_resume_checkpoint(lock.artifact, provenance, resume, despite_changes)
+    except UserError:
+        lock.release()
+        raise
+
+
+def _log_finished(folder: Path) -> None:
+    manifest = read_manifest(folder / "manifest.json")
+    logger.info(
+        "%s: is already finished (status: %s; steps: %s); nothing is trained. To train it again, "
+        "write `--resume_from_checkpoint false`, or another `--output_dir`",
+        folder,
+        manifest["status"],
+        manifest["steps"],
+    )
 
 
 def _resume_wandb(folder: Path) -> str:

@@ -5,7 +5,7 @@ import os
 import socket
 from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from recipes.core.errors import UserError
 from recipes.core.runtime.device import has_accelerator, sharding
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from transformers import TrainingArguments
 
 logger = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
 
 # The watchdog ends a run that hangs and reports the reason; torch's own limit would not.
 NO_TIMEOUT = timedelta(days=7)
@@ -77,6 +79,27 @@ def on_main_process(args: "TrainingArguments", function: Callable[[], None]) -> 
         broadcast_object_list(message)
     if message[0]:
         raise problem or UserError(message[0])
+
+
+def ask_main_process(function: Callable[[], Answer]) -> Answer:
+    """What `function` returns on the main process, which alone runs it.
+
+    All processes get its answer, or the `UserError` that it raises.
+    """
+    import torch
+    from accelerate.utils import broadcast_object_list
+
+    answer: list[Any] = [None, None]  # and a problem
+    if os.environ.get("RANK", "0") == "0":
+        try:
+            answer[0] = function()
+        except UserError as error:
+            answer[1] = str(error)
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        broadcast_object_list(answer)
+    if answer[1]:
+        raise UserError(answer[1])
+    return answer[0]
 
 
 def _refuse_lonely_process() -> None:

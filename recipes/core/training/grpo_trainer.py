@@ -5,6 +5,7 @@ It trains what GRPOTrainer trains. The private names of TRL and transformers tha
     name                              of            why
     _generate_and_score_completions   TRL           one generation: log it, report to the watchdog
     _logs                             TRL           prompts, completions, rewards and advantages
+    _metrics                          TRL           the fraction of truncated completions
     _step                             TRL           position within a generation: saved, restored
     _buffered_inputs                  TRL           the generation in use: saved, restored
     _generate_single_turn             TRL           sampling: one autocast context around it
@@ -12,8 +13,10 @@ It trains what GRPOTrainer trains. The private names of TRL and transformers tha
     _get_output_dir                   transformers  where it is saved
     _load_optimizer_and_scheduler     transformers  when a checkpoint is loaded
     _get_grad_norm                    transformers  before the optimiser's step: checked for NaN
+    _run_epoch                        transformers  no step more than there are
 """
 
+import itertools
 import math
 from typing import Any
 
@@ -23,7 +26,8 @@ from trl import GRPOTrainer
 
 from recipes.core.runtime.watchdog import report_activity
 from recipes.core.training.autocast import AutocastGeneration
-from recipes.core.training.finite_guard import FiniteGuard
+from recipes.core.training.learning_watch import LearningWatch, correctness_names
+from recipes.core.training.recipe_trainer import RecipeTrainer
 from recipes.core.training.rollout_log import (
     GeneratedRows,
     Rollout,
@@ -35,7 +39,7 @@ from recipes.core.training.saved_generation import SavedGeneration
 from recipes.core.training.watched_rewards import watch_reward
 
 
-class RecipeGRPOTrainer(AutocastGeneration, SavedGeneration, FiniteGuard, GRPOTrainer):
+class RecipeGRPOTrainer(AutocastGeneration, SavedGeneration, RecipeTrainer, GRPOTrainer):
     """GRPOTrainer that logs every completion it scores.
 
     With `full_length_first`, all completions of the first step have `max_completion_length` tokens,
@@ -57,8 +61,11 @@ class RecipeGRPOTrainer(AutocastGeneration, SavedGeneration, FiniteGuard, GRPOTr
         # Rollouts: those of steps that will be re-run are dropped.
         self.rollout_log = rollout_log
         self._generated = GeneratedRows([], [])
+        self.learning = self._watch_learning()
         if self.is_world_process_zero():
-            rollout_log.drop_after_resume()
+            kept = rollout_log.drop_after_resume()
+            for _, rows in itertools.groupby(kept, key=lambda row: row["step"]):
+                self.learning.observe(list(rows))
 
         # Rewards report to the watchdog; TRL calls reward models, which are modules, differently.
         functions: list[Any] = list(self.reward_funcs)
@@ -88,12 +95,25 @@ class RecipeGRPOTrainer(AutocastGeneration, SavedGeneration, FiniteGuard, GRPOTr
             answers=gather_object([row.get("answer") for row in inputs]),
         )
         if self.accelerator.is_main_process:
-            mode = "eval"
+            rollouts = self._rollouts()
             if self.model.training:  # type: ignore[union-attr]  # set by __init__
-                mode = "train"
-            self.rollout_log.append(mode, self._rollouts())
+                self.rollout_log.append("train", rollouts)
+                truncated = self._metrics["train"]["completions/clipped_ratio"][-1]
+                self.learning.observe(rollouts, truncated)
+                self.learning.warn()
+            else:
+                self.rollout_log.append("eval", rollouts)
         report_activity(f"step {self.state.global_step}: computing the loss")
         return output
+
+    def learning_problem(self) -> str | None:
+        # The main process has seen the rollouts of all processes.
+        return self.learning.problem()
+
+    def _watch_learning(self) -> LearningWatch:
+        weights = dict(zip(self.reward_func_names, self.reward_weights.tolist(), strict=True))
+        group = int(self.args.num_generations)  # type: ignore[attr-defined]
+        return LearningWatch(weights, correctness_names(self.reward_funcs), group)
 
     def _set_min_length(self) -> None:
         """Forces full-length completions in the first step of `full_length_first`."""

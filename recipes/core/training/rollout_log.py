@@ -39,8 +39,8 @@ class RolloutLog:
         self.folder = folder
         self.resume_step = resume_step
 
-    def drop_after_resume(self) -> None:
-        """Removes the rollouts of steps that will be re-run.
+    def drop_after_resume(self) -> list[Any]:
+        """Removes the rollouts of steps that will be re-run; returns those of training it keeps.
 
         A row's `step` counts the steps done before it. When checkpoint N is saved, the training
         rollouts of all steps below N and the evaluation at N have been logged.
@@ -50,9 +50,9 @@ class RolloutLog:
         if step is None:
             filter_jsonl(self._file("train"), lambda row: False)
             filter_jsonl(self._file("eval"), lambda row: False)
-            return
-        filter_jsonl(self._file("train"), lambda row: row["step"] < step)
+            return []
         filter_jsonl(self._file("eval"), lambda row: row["step"] <= step)
+        return filter_jsonl(self._file("train"), lambda row: row["step"] < step)
 
     def append(self, mode: str, rollouts: list[Rollout]) -> None:
         """Appends rollouts; `mode` is train or eval."""

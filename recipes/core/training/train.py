@@ -6,7 +6,6 @@ import signal
 from pathlib import Path
 from typing import Any, NoReturn
 
-from transformers import Trainer
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from recipes.core.config import Config
@@ -21,6 +20,7 @@ from recipes.core.models.verify import (
 )
 from recipes.core.runs import TrainingRun
 from recipes.core.runs.checkpoints import find_corruption, list_checkpoints
+from recipes.core.runs.manifest import LEARNT_NOTHING
 from recipes.core.runtime.device import free_bytes, has_accelerator
 from recipes.core.runtime.failures import is_disk_full, is_out_of_memory
 from recipes.core.runtime.process_group import on_main_process
@@ -30,6 +30,7 @@ from recipes.core.training.callbacks.data_order import ReproducibleOrder
 from recipes.core.training.callbacks.progress import ConsoleProgress
 from recipes.core.training.callbacks.stopping import GracefulStop
 from recipes.core.training.callbacks.watchdog import WatchdogProgress
+from recipes.core.training.recipe_trainer import RecipeTrainer
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ OOM_REMEDY = (
 
 
 def train(
-    trainer: Trainer, run: TrainingRun, longest: int = 0, max_seconds: float | None = None
+    trainer: RecipeTrainer, run: TrainingRun, longest: int = 0, max_seconds: float | None = None
 ) -> None:
     """Trains from the run's checkpoint or step 0, and writes the model, metrics and manifest.
 
@@ -69,6 +70,7 @@ def train(
         trainer.train(resume_from_checkpoint=run.checkpoint)
         if stop.stopped:
             _raise_stop_requested(trainer, run)
+        _require_a_step(trainer)
         _save(trainer, run)
     except (OSError, RuntimeError, MemoryError) as error:
         # What the user can fix becomes one line; anything else keeps its traceback.
@@ -76,10 +78,12 @@ def train(
         if problem is None:
             raise
         raise UserError(problem) from error
+    finally:
+        run.lock.release()
     trainer.end()
 
 
-def _log_header(trainer: Trainer, run: TrainingRun) -> None:
+def _log_header(trainer: RecipeTrainer, run: TrainingRun) -> None:
     """Logs the first line of a training stage: what is trained, on what, and where it goes."""
     model: Any = trainer.model
     trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
@@ -93,7 +97,7 @@ def _log_header(trainer: Trainer, run: TrainingRun) -> None:
     )
 
 
-def _set_callbacks(trainer: Trainer, stop: GracefulStop) -> None:
+def _set_callbacks(trainer: RecipeTrainer, stop: GracefulStop) -> None:
     """Replaces transformers' console output, and adds the callbacks of this repository."""
     # One of the two is there, depending on disable_tqdm.
     trainer.remove_callback(ProgressCallback)
@@ -108,20 +112,30 @@ def _set_callbacks(trainer: Trainer, stop: GracefulStop) -> None:
     trainer.args.save_total_limit = None
 
 
-def _write_status(trainer: Trainer, run: TrainingRun, status: str) -> None:
+def _write_status(trainer: RecipeTrainer, run: TrainingRun, status: str) -> None:
     if trainer.is_world_process_zero():
         run.write_status(status, trainer.state.global_step)
 
 
-def _raise_stop_requested(trainer: Trainer, run: TrainingRun) -> NoReturn:
+def _raise_stop_requested(trainer: RecipeTrainer, run: TrainingRun) -> NoReturn:
     _write_status(trainer, run, "stopped")
     checkpoint = run.folder / f"checkpoint-{trainer.state.global_step}"
     # With the key, the same command would go back to the checkpoint that it names.
-    remedy = "without resume_from_checkpoint " if trainer.args.resume_from_checkpoint else ""
+    is_named = trainer.args.resume_from_checkpoint is not None
+    remedy = "without resume_from_checkpoint " if is_named else ""
     raise StopRequested(f"{checkpoint} is saved; {remedy}")
 
 
-def _save(trainer: Trainer, run: TrainingRun) -> None:
+def _require_a_step(trainer: RecipeTrainer) -> None:
+    """Raises `UserError` if nothing was trained: the model would be the one it started from."""
+    if trainer.state.global_step == 0:
+        raise UserError(
+            "not one step was trained: the data fills no step, or max_steps and num_train_epochs "
+            f"({trainer.args.num_train_epochs:g}) ask for none"
+        )
+
+
+def _save(trainer: RecipeTrainer, run: TrainingRun) -> None:
     """Saves the model, and reads it back before the run counts as finished."""
     report_activity("saving the model")
     trainer.save_model()
@@ -132,11 +146,15 @@ def _save(trainer: Trainer, run: TrainingRun) -> None:
         trainer.args, lambda: verify_saved_weights(run.folder, names, tied_tensor_names(model))
     )
     trainer.save_state()
-    _write_status(trainer, run, "finished")
+    # A run that could not learn is done as well, but no success.
+    problem = trainer.learning_problem()
+    if problem:
+        logger.warning("nothing was learnt in %d steps: %s", trainer.state.global_step, problem)
+    _write_status(trainer, run, LEARNT_NOTHING if problem else "finished")
 
 
 def _describe_failure(
-    error: BaseException, trainer: Trainer, run: TrainingRun, longest: int
+    error: BaseException, trainer: RecipeTrainer, run: TrainingRun, longest: int
 ) -> str | None:
     """The message for a failure that the user can fix; `None` for any other."""
     # These two have a remedy; every other error keeps its traceback.
@@ -152,7 +170,7 @@ def _describe_failure(
     return None
 
 
-def _memory_remedy(trainer: Trainer, config: Config, longest: int) -> str:
+def _memory_remedy(trainer: RecipeTrainer, config: Config, longest: int) -> str:
     """Which keys to change so that the run fits into memory."""
     from trl import GRPOConfig, ModelConfig
 

@@ -5,14 +5,14 @@ from typing import Any
 from trl import DistillationTrainer, SFTTrainer
 
 from recipes.core.training.autocast import AutocastGeneration
-from recipes.core.training.finite_guard import FiniteGuard
+from recipes.core.training.recipe_trainer import RecipeTrainer
 
 
-class RecipeSFTTrainer(FiniteGuard, SFTTrainer):
+class RecipeSFTTrainer(RecipeTrainer, SFTTrainer):
     """TRL's SFTTrainer that stops at NaN."""
 
 
-class RecipeDistillationTrainer(AutocastGeneration, FiniteGuard, DistillationTrainer):
+class RecipeDistillationTrainer(AutocastGeneration, RecipeTrainer, DistillationTrainer):
     """TRL's DistillationTrainer that stops at NaN.
 
     TRL's private `_compute_loss` calls the models outside of the forward pass that accelerate casts
