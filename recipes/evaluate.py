@@ -32,7 +32,7 @@ from recipes.core.generation import (
     collect_samples,
     open_sampler,
 )
-from recipes.core.preflight import check_model_path, fail_fast
+from recipes.core.preflight import check_completion_fits, check_model_path, fail_fast
 from recipes.core.runs import Provenance, SamplingRun, discard_changed, follow_policy, log_summary
 from recipes.core.runs.fingerprints import dataset_fingerprint, model_sha256
 from recipes.core.runs.manifest import write_manifest
@@ -149,6 +149,8 @@ class Evaluation:
         if sampler.tokenizer:
             length = self.benchmark.arguments.max_prompt_length
             questions = drop_long_prompts(questions, sampler.tokenizer, length)
+            model_args = replace(self.config.parse(ModelConfig), model_name_or_path=self.model.path)
+            check_completion_fits(model_args, questions, self.sampling.max_completion_length)
         # What to sample, and the three scores of each completion.
         correct = get_reward(args.correctness_reward)
         folder = self.config.run_dir / "completions" / self.benchmark.name

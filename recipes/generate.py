@@ -38,7 +38,7 @@ from recipes.core.generation import (
     collect_samples,
     open_sampler,
 )
-from recipes.core.preflight import check_model_path, fail_fast
+from recipes.core.preflight import check_completion_fits, check_model_path, fail_fast
 from recipes.core.runs import Provenance, SamplingRun, follow_policy, log_summary, refuse_changes
 from recipes.core.runs.fingerprints import dataset_fingerprint, model_sha256
 from recipes.core.runs.manifest import write_manifest
@@ -119,6 +119,10 @@ def sample_teacher(config: Config, teacher: str, questions: "Dataset") -> Genera
     with open_sampler(teacher, model_args, sampler_args, args.chat_template) as sampler:
         if sampler.tokenizer:  # an endpoint has none here
             questions = drop_long_prompts(questions, sampler.tokenizer, args.max_prompt_length)
+            length = config.parse(SamplingArguments).max_completion_length
+            check_completion_fits(
+                replace(model_args, model_name_or_path=teacher), questions, length
+            )
         questions = drop_duplicates(questions)
         inputs = {
             "dataset": dataset_fingerprint(questions),

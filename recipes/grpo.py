@@ -80,8 +80,7 @@ def main() -> None:
 
     # Data: a row is a question, its answer, and the prompt as chat messages.
     questions = drop_long_prompts(questions, tokenizer, args.max_prompt_length)
-    longest = max(questions["prompt_tokens"])
-    check_completion_fits(model_args, longest, training_args.max_completion_length)
+    check_completion_fits(model_args, questions, training_args.max_completion_length)
     check_one_step(
         len(questions), training_args.generation_batch_size, training_args.num_generations
     )
@@ -112,6 +111,7 @@ def main() -> None:
         full_length_first=args.longest_first,
     )
     # The longest prompt is for the estimate that a run without enough memory ends with.
+    longest = max(questions["prompt_tokens"])
     train(trainer, run, longest, max_seconds=args.max_seconds)
     run.log_summary(f"{len(questions)} questions of {args.dataset_name}", wrote=str(run.folder))
 

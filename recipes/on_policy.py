@@ -96,9 +96,7 @@ def main() -> None:
     check_teacher(teacher_name, teacher_args, model_args, tokenizer)
     questions = drop_long_prompts(questions, tokenizer, args.max_prompt_length)
     eval_questions = load_eval_questions(args, training_args, tokenizer)
-    check_completion_fits(
-        model_args, max(questions["prompt_tokens"]), training_args.max_completion_length
-    )
+    check_completion_fits(model_args, questions, training_args.max_completion_length)
     check_one_step(len(questions), step_size(training_args), num_generations=1)
 
     # The run: its folder, its provenance, and the checkpoint that it resumes from, if any.

@@ -107,6 +107,11 @@ def test_a_warmup_ratio_is_the_fraction_that_warmup_steps_may_be(write, own, arg
     assert parse_as(write(extends="base.yaml", **own), Length, *arguments).warmup_steps == steps
 
 
+def test_a_warmup_ratio_of_more_than_all_steps_is_refused(write):
+    with pytest.raises(UserError, match="`warmup_ratio` is 10: a fraction of the steps"):
+        parse_as(write(warmup_ratio=10), Length)
+
+
 def parse_as(path, cls, *arguments):
     return load_config(StageSpec("grpo", (cls,)), ["--config", path, *arguments]).parse(cls)
 

@@ -3,6 +3,7 @@
 import sys
 
 import pytest
+from datasets import Dataset
 from transformers import GPT2Config, LlamaConfig, MambaConfig
 from trl import ModelConfig
 
@@ -14,6 +15,10 @@ from recipes.core.preflight import check_completion_fits, check_trace_fits
 def saved(folder, config):
     config.save_pretrained(folder)
     return ModelConfig(model_name_or_path=str(folder))
+
+
+def longest(tokens):
+    return Dataset.from_dict({"prompt_tokens": [tokens, 3]})
 
 
 def rope(**parameters):
@@ -39,11 +44,11 @@ def test_the_positions_of_a_model_are_those_of_its_config(tmp_path, config, posi
 
 def test_what_does_not_fit_is_refused_with_what_would(tmp_path):
     model = saved(tmp_path, GPT2Config(n_positions=64))
-    check_completion_fits(model, 40, 24)
+    check_completion_fits(model, longest(40), 24)
     with pytest.raises(UserError, match=r"40 tokens\) and 25 .* 64 positions .*_length: 24, or"):
-        check_completion_fits(model, 40, 25)
+        check_completion_fits(model, longest(40), 25)
     with pytest.raises(UserError, match=r"64 positions .*; leave out long prompts"):
-        check_completion_fits(model, 64, 1)  # nothing fits beside such a prompt
+        check_completion_fits(model, longest(64), 1)  # nothing fits beside such a prompt
     check_trace_fits(model, 64)
     with pytest.raises(UserError, match="write max_length: 64"):
         check_trace_fits(model, 65)

@@ -89,6 +89,14 @@ def test_what_cannot_be_trained_is_refused_before_anything_is(tmp_path, name):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("name", ["generate", "evaluate"])
+def test_a_stage_that_samples_stays_within_the_model_as_well(tmp_path, name):
+    keys = ("--output_dir", tmp_path, "--model_name_or_path", BASE, "--max_train_samples", 5)
+    keys += ("--max_eval_samples", 5, "--max_completion_length", 300)
+    with pytest.raises(UserError, match=f"do not fit into the 256 positions of {BASE}"):
+        stage_here(name, f"recipes/arithmetic/{name}.yaml", *keys)
+
+
 def test_a_tokenizer_without_an_end_of_sequence_is_refused_in_one_line(tmp_path):
     from transformers import AutoTokenizer
 

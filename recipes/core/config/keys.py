@@ -50,6 +50,9 @@ def _describe_problem(key: str, value: Any, known: set[str]) -> str | None:
     # TRL knows these too; a YAML that sets them to nothing may keep its line.
     if key in REFUSED_KEYS and value:
         return f"the key `{key}` is not used here: {REFUSED_KEYS[key]}"
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if key == "warmup_ratio" and is_number and not 0 <= value < 1:
+        return f"`{key}` is {value}: a fraction of the steps is below 1; write `warmup_steps`"
     if key in known or ALIASES.get(key) in known or key == "env":
         return None
     if key in FOREIGN_KEYS:

@@ -6,18 +6,23 @@ from recipes.core.errors import UserError
 from recipes.core.models.loading import max_model_length
 
 if TYPE_CHECKING:
+    from datasets import Dataset
     from trl import ModelConfig
 
 
 def check_completion_fits(
-    model_args: "ModelConfig", prompt_tokens: int, max_completion_length: int
+    model_args: "ModelConfig", questions: "Dataset", max_completion_length: int
 ) -> None:
     """Raises `UserError` if the longest prompt and a completion do not fit into the model.
+
+    Args:
+        questions: measured, with a column `prompt_tokens`.
 
     A model with learned positions fails in the middle of a generation; one with rotary positions
     goes on beyond what it was made for.
     """
     limit = max_model_length(model_args)
+    prompt_tokens = max(questions["prompt_tokens"])
     if prompt_tokens + max_completion_length <= limit:
         return
     # What would fit, beside the longest prompt or, if that fills the model, beside shorter ones.

@@ -149,7 +149,7 @@ def _save(trainer: RecipeTrainer, run: TrainingRun) -> None:
     # A run that could not learn is done as well, but no success.
     problem = trainer.learning_problem()
     if problem:
-        logger.warning("nothing was learnt in %d steps: %s", trainer.state.global_step, problem)
+        logger.warning("nothing was learnt in the whole run: %s", problem)
     _write_status(trainer, run, LEARNT_NOTHING if problem else "finished")
 
 
