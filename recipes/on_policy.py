@@ -100,11 +100,7 @@ def main() -> None:
     check_one_step(len(questions), step_size(training_args), num_generations=1)
 
     # The run: its folder, its provenance, and the checkpoint that it resumes from, if any.
-    inputs = {
-        "dataset": questions,
-        "teacher": teacher_name,
-        "model": base_model,
-    }
+    inputs = {"dataset": questions, "teacher": teacher_name, "model": base_model}
     run = TrainingRun.open(config, training_args, inputs)
     if run.is_finished:
         return

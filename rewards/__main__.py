@@ -9,6 +9,7 @@ exit code is 1 if one of them is paid.
 """
 
 import argparse
+import contextlib
 import json
 import logging
 import os
@@ -123,8 +124,17 @@ def parse_reward_option(option: str) -> dict[str, Any]:
         key, separator, value = pair.partition("=")
         if not separator:
             raise RewardError(f"--reward {option}: {pair!r} is not key=value")
-        entry[key] = yaml.safe_load(value)
+        entry[key] = _parse_value(value)
     return entry
+
+
+def _parse_value(text: str) -> Any:
+    """A parameter as YAML reads it, and 1e-3 as a number, which PyYAML takes for text."""
+    value = yaml.safe_load(text)
+    if isinstance(value, str) and value[:1] in "+-.0123456789":
+        with contextlib.suppress(ValueError):
+            return float(value)
+    return value
 
 
 def _parse_reward_options(options: Sequence[str]) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from rewards.__main__ import main
+from rewards.__main__ import main, parse_reward_option
 from tests.support.commands import answered, run
 
 
@@ -77,3 +77,8 @@ def test_the_old_option_for_a_recipe_names_the_command_that_took_its_place(capsy
     stderr = capsys.readouterr().err
     assert stderr.count("\n") == 1
     assert "python -m recipes.tools.check --config my/grpo.yaml" in stderr
+
+
+def test_a_parameter_in_scientific_notation_is_a_number():
+    entry = parse_reward_option("overlong,weight=1e-1,max_tokens=512,name_of=-a")
+    assert entry == {"name": "overlong", "weight": 0.1, "max_tokens": 512, "name_of": "-a"}

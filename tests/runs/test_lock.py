@@ -7,10 +7,12 @@ import sys
 import threading
 from dataclasses import asdict, replace
 
+import psutil
 import pytest
 
 from recipes.core.errors import UserError
 from recipes.core.files import write_json
+from recipes.core.runs import Provenance, SamplingRun, refuse_changes
 from recipes.core.runs import lock as lock_module
 from recipes.core.runs.lock import Owner, RunLock
 
@@ -39,9 +41,32 @@ def test_a_lock_names_its_process_and_is_removed_with_the_run(lock, tmp_path):
     lock.release()  # twice is no mistake
 
 
-def test_a_process_that_is_alive_keeps_its_lock_and_is_named(lock):
-    import psutil
+def test_a_fork_that_ends_leaves_the_lock_to_its_parent(lock):
+    lock.acquire()
+    if os.fork() == 0:
+        lock.release()
+        os._exit(0)
+    os.wait()
+    assert lock.path.exists()
 
+
+def test_samples_have_a_lock_of_their_own(lock, tmp_path):
+    run = SamplingRun("generate", tmp_path / "samples.jsonl", Provenance({}, {}), refuse_changes)
+    parent = replace(
+        lock.owner, pid=os.getppid(), process_started=psutil.Process(os.getppid()).create_time()
+    )
+    held = tmp_path / "samples.jsonl.lock"
+    write_json(held, asdict(parent))
+    with pytest.raises(UserError, match=r"samples\.jsonl: another run writes there"), run:
+        pass
+    assert not run.manifest.exists()
+    held.unlink()
+    with run:
+        assert held.exists()
+    assert not held.exists() and run.manifest.exists()
+
+
+def test_a_process_that_is_alive_keeps_its_lock_and_is_named(lock):
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     started = psutil.Process(child.pid).create_time()
     hold(lock, replace(lock.owner, pid=child.pid, process_started=started))

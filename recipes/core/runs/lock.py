@@ -73,6 +73,7 @@ class RunLock:
         self.artifact = artifact
         self.path = artifact.with_name(f"{artifact.name}.lock")
         self.owner = Owner.this_process()
+        self._pid = self.owner.pid
         self._released = threading.Event()
         self._writing = threading.Lock()
 
@@ -100,6 +101,8 @@ class RunLock:
 
     def release(self) -> None:
         """Removes the lock, if this process holds it."""
+        if os.getpid() != self._pid:  # a fork of it, such as a worker of a reward
+            return
         atexit.unregister(self.release)
         self._released.set()
         with self._writing:

@@ -127,6 +127,8 @@ def _wait_for_lost_ranks(watchdog: Watchdog) -> str | None:
 
 def _leave(end: Exit, rank: int, processes: int, watchdog: Watchdog | None) -> NoReturn:
     """Prints the last line, tells the launcher and the other processes, and exits."""
+    # A second SIGTERM has nothing left to stop.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     sys.stderr.write(f"{rank_prefix(rank)}{end.line}\n")
     record_exit_reason(rank, end.code, end.reason)
     was_stopped = end.code == STOPPED
