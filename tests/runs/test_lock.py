@@ -22,7 +22,7 @@ OTHER_HOST = replace(Owner.this_process(), host="another-machine", pid=7)
 @pytest.fixture
 def lock(tmp_path, monkeypatch):
     monkeypatch.setattr(lock_module, "RENEW_SECONDS", 0.05)
-    monkeypatch.setattr(lock_module, "WATCH_SECONDS", 2.0)
+    monkeypatch.setattr(lock_module, "WATCH_SECONDS", 1.0)
     held = RunLock(tmp_path / "policy")
     yield held
     held.release()

@@ -101,7 +101,7 @@ class Config:
         if key in self.command_line_keys():
             return True
         origin = self.keys.origins.get(key)
-        return origin is not None and origin.resolve().parent != DEFAULTS
+        return origin is not None and origin.resolve().parent != DEFAULTS.resolve()
 
     def command_line_keys(self) -> list[str]:
         """The keys that the command line sets."""

@@ -140,7 +140,10 @@ def load_model(name: str | Path, model_args: "ModelConfig", **kwargs: Any) -> "P
     try:
         model = AutoModelForCausalLM.from_pretrained(source, **load_kwargs(model_args) | kwargs)
     except (OSError, ValueError) as error:
-        raise UserError(f"cannot load the model {str(source)!r}: {one_line(error, 300)}") from error
+        role = f", the base of the adapter {str(name)!r}" if base else ""
+        raise UserError(
+            f"cannot load the model {str(source)!r}{role}: {one_line(error, 300)}"
+        ) from error
 
     # The adapter on top of them.
     if base:

@@ -46,11 +46,12 @@ def follow_policy(config: Config, keys: Iterable[str] = FOLLOWED_KEYS) -> None:
     if followed:
         logger.info("as in %s: %s", manifest, "; ".join(followed))
 
-    # What the user has written wins.
+    # What the user has written wins. The held-out questions had no part in the training.
     args: Any = config.parse(DataArguments)
     for key in keys:
         value = trained.get(key, _DEFAULTS[key])
-        if config.is_written(key) and getattr(args, key) != value:
+        is_trained_on = key != "dataset_test_split"
+        if is_trained_on and config.is_written(key) and getattr(args, key) != value:
             logger.warning(
                 "%s is %r here, and was %r when the policy was trained (%s)",
                 key,
