@@ -71,6 +71,13 @@ def test_sft_takes_the_template_and_never_the_dataset(out):
     assert config.keys.values == {"chat_template": "mine.jinja"}
 
 
+def test_the_template_is_the_one_that_is_saved_with_the_policy(out, caplog):
+    (out / "policy/chat_template.jinja").touch()
+    args = load("evaluate", out).parse(DataArguments)
+    assert args.chat_template == str(out / "policy/chat_template.jinja")
+    assert "when the policy was trained" not in caplog.text
+
+
 def test_without_a_policy_nothing_changes(tmp_path, caplog):
     assert load("generate", tmp_path).keys.values == {}
     assert not caplog.text

@@ -37,26 +37,30 @@ def follow_policy(config: Config, keys: Iterable[str] = FOLLOWED_KEYS) -> None:
     trained = read_manifest(manifest).get("config")
     if trained is None:
         return
+    values = {key: trained.get(key, _DEFAULTS[key]) for key in keys}
+    written = [key for key in values if config.is_written(key)]
+
+    # What is written nowhere is as it was for the policy.
     followed = []
-    for key in keys:
-        value = trained.get(key, _DEFAULTS[key])
-        if not config.is_written(key) and value != config.keys.values.get(key, _DEFAULTS[key]):
+    for key in values.keys() - written:
+        value = values[key]
+        if value != config.keys.values.get(key, _DEFAULTS[key]):
+            if key == "chat_template":
+                value = _saved_template(manifest.parent) or value
             config.keys.set(key, value, manifest)
             followed.append(f"{key}: {value}")
     if followed:
-        logger.info("as in %s: %s", manifest, "; ".join(followed))
+        logger.info("as in %s: %s", manifest, "; ".join(sorted(followed)))
 
     # What the user has written wins. The held-out questions had no part in the training.
     args: Any = config.parse(DataArguments)
-    for key in keys:
-        value = trained.get(key, _DEFAULTS[key])
-        is_trained_on = key != "dataset_test_split"
-        if is_trained_on and config.is_written(key) and getattr(args, key) != value:
+    for key in written:
+        if key != "dataset_test_split" and getattr(args, key) != values[key]:
             logger.warning(
                 "%s is %r here, and was %r when the policy was trained (%s)",
                 key,
                 getattr(args, key),
-                value,
+                values[key],
                 manifest,
             )
 
@@ -71,6 +75,12 @@ def trained_split(config: Config) -> tuple[Any, Any, Any]:
     keys = ("dataset_name", "dataset_config", "dataset_train_split")
     name, subset, split = (trained.get(key, getattr(args, key)) for key in keys)
     return name, subset, split
+
+
+def _saved_template(policy: Path) -> str | None:
+    """The chat template that is saved with the policy; the file it came from may have moved."""
+    template = policy / "chat_template.jinja"
+    return str(template) if template.is_file() else None
 
 
 def _policy_manifest(config: Config) -> Path:
