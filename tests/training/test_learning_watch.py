@@ -82,6 +82,19 @@ def test_a_run_that_stops_learning_is_told_and_is_no_failure(caplog):
     assert learning.problem() is None
 
 
+def test_a_completion_without_a_score_is_no_difference():
+    learning = LearningWatch({"accuracy": 1.0}, {"accuracy"}, group=2)
+    learning.observe(rows((None, 1.0, 0.0, None)))  # TRL leaves the unscored ones out
+    assert "earn the same" in learning.problem()
+
+
+def test_one_of_two_rewards_that_reads_the_golds_is_enough():
+    weights = {"accuracy": 1.0, "format": 0.2}
+    learning = LearningWatch(weights, {"accuracy", "format"}, group=2)
+    learning.observe(rows(UNREADABLE, form=(0.0, 1.0, 0.0, 1.0)))
+    assert learning.problem() is None
+
+
 def test_a_run_without_a_step_has_no_problem():
     assert watch().problem() is None
 

@@ -76,37 +76,41 @@ class LearningWatch:
     def warn(self) -> None:
         """Logs the likely cause once nothing has been learnt for a while."""
         # Once for each stretch; the end of the run says it again.
-        is_unreadable = self.generations == WARN_AFTER and self._unreadable()
-        if self.without_difference == WARN_AFTER or is_unreadable:
+        is_blind = self.generations == WARN_AFTER and self._reads_no_gold()
+        if self.without_difference == WARN_AFTER or is_blind:
             logger.warning("nothing was learnt for %d steps: %s", WARN_AFTER, self._cause())
 
     def problem(self) -> str | None:
         """Why nothing was learnt in the whole run; `None` if something may have been."""
-        if self.generations and (not self.has_differed or self._unreadable()):
+        if self.generations and (not self.has_differed or self._reads_no_gold()):
             return self._cause()
         return None
 
     def _differs(self, rollouts: Sequence[Rollout]) -> bool:
         """Whether two completions of one question have different rewards."""
         for start in range(0, len(rollouts), self.group):
-            rows = rollouts[start : start + self.group]
-            earned = {tuple(row["rewards"].get(name) for name in self.rewards) for row in rows}
+            earned = set()
+            for row in rollouts[start : start + self.group]:
+                scores = [row["rewards"].get(name) for name in self.rewards]
+                # TRL leaves out a completion without any score, and adds up what the others have.
+                if any(score is not None for score in scores):
+                    earned.add(tuple(score or 0.0 for score in scores))
             if len(earned) > 1:
                 return True
         return False
 
-    def _unreadable(self) -> list[str]:
-        """The rewards of correctness that have not scored a single completion."""
-        return [name for name in self.correctness if name not in self.scored]
+    def _reads_no_gold(self) -> bool:
+        """Whether no reward of correctness has scored a single completion."""
+        return bool(self.correctness) and not self.scored
 
     def _cause(self) -> str:
         """The likely cause, as the latest generation shows it."""
-        unreadable = self._unreadable()
-        if unreadable:
-            answer = self.latest[0]["answer"] if self.latest else None
+        first = self.latest[0]
+        if self._reads_no_gold():
             return (
-                f"the reward {unreadable[0]} could score no completion: it cannot read the gold "
-                f"answers, such as {answer!r} (see answer_column and answer_pattern), or fails"
+                f"the reward {self.correctness[0]} could score no completion: it cannot read the "
+                f"gold answers, such as {first['answer']!r} (see answer_column and "
+                "answer_pattern), or fails"
             )
         if self.truncated > 0.99:
             return "every completion is truncated; write a larger max_completion_length"
@@ -123,10 +127,7 @@ class LearningWatch:
                 "no answer is right; the questions are too hard for this model, or it does not "
                 "answer in the form that the reward reads (see rollouts/train.jsonl)"
             )
-        return (
-            "all completions of each question earn the same reward "
-            f"({self.latest[0]['rewards'] if self.latest else None})"
-        )
+        return f"all completions of each question earn the same ({first['rewards']})"
 
     def _are_groups_of_one_text(self) -> bool:
         for start in range(0, len(self.latest), self.group):
