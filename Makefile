@@ -5,7 +5,14 @@ RECIPE ?= arithmetic
 ARGS ?=
 STUDENTS ?=
 VENV ?= .venv
-export PATH := $(abspath $(VENV))/bin:$(PATH)
+PYTHON ?= python3
+export VIRTUAL_ENV := $(abspath $(VENV))
+export PATH := $(VIRTUAL_ENV)/bin:$(PATH)
+
+# Stops an installation by an old Python before a gigabyte is downloaded.
+is_recent = $(shell $(PYTHON) -c "import sys; print('yes' * (sys.version_info >= (3, 11)))" 2>/dev/null)
+require_python = $(if $(is_recent),,$(error $(PYTHON) is missing or older than 3.11; \
+	name another one, such as `make $(or $(MAKECMDGOALS),install) PYTHON=python3.12`))
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo base check grpo generate sft on_policy evaluate distill compare sweep test test-all smoke lint clean
@@ -16,9 +23,9 @@ help:  ## list the targets
 install: $(VENV)/installed  ## create .venv with everything in requirements.txt
 
 $(VENV)/installed: requirements.txt pyproject.toml
-	python3 -m venv $(VENV)
+	$(require_python)$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet torch==$$(sed -n 's/^torch==\([^ ]*\).*/\1/p' requirements.txt)
-	$(VENV)/bin/python -m pip install --quiet -r requirements.txt
+	$(VENV)/bin/python -m pip install --quiet --editable .
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt
@@ -29,10 +36,10 @@ demo: install  ## run all stages of RECIPE (default: arithmetic): grpo, generate
 	@$(MAKE) --no-print-directory grpo distill
 
 check: install  ## audit the rewards of RECIPE on completions that cheat
-	python -m recipes.tools.check --config recipes/$(RECIPE)/grpo.yaml
+	python -m recipes.tools.check --config "recipes/$(RECIPE)/grpo.yaml"
 
 grpo generate sft on_policy evaluate:  ## run one stage of RECIPE, with the keys in ARGS
-	@./launch.sh $@ recipes/$(RECIPE)/$@.yaml $(ARGS)
+	@./launch.sh $@ "recipes/$(RECIPE)/$@.yaml" $(ARGS)
 
 distill:  ## run generate, then sft, then evaluate
 	@$(MAKE) --no-print-directory generate
@@ -40,10 +47,10 @@ distill:  ## run generate, then sft, then evaluate
 	@$(MAKE) --no-print-directory evaluate
 
 compare: install  ## compare distillation with RL at equal compute, three seeds (arithmetic: 11 minutes)
-	python -m recipes.tools.compare --recipe $(RECIPE) $(ARGS)
+	python -m recipes.tools.compare --recipe "$(RECIPE)" $(ARGS)
 
 sweep: install  ## train each of STUDENTS="model model" on the traces: accuracy, size and speed
-	python -m recipes.tools.sweep --recipe $(RECIPE) --students $(STUDENTS) $(ARGS)
+	python -m recipes.tools.sweep --recipe "$(RECIPE)" --students $(STUDENTS) $(ARGS)
 
 base: install  ## pretrain the two models of recipes/arithmetic from scratch (13 to 16 minutes)
 	python -m recipes.arithmetic.pretrain

@@ -9,19 +9,22 @@ Resumes  with the completions that are missing; a model is sampled again if its 
 
 A completion has three scores: strict accuracy, accuracy wherever the answer stands, and format.
 So a gain in format is not sold as reasoning.
+
+A model that is not there yet and a set of questions that cannot be read are left out and named. The
+stage fails only if nothing can be scored.
 """
 
+import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
-from pathlib import Path
 
 from trl import ModelConfig
 
-from recipes.core.config import Config, RunArguments, StageSpec, load_config
+from recipes.core.config import Config, CorrectnessArguments, RunArguments, StageSpec, load_config
 from recipes.core.data import Benchmark, BenchmarkArguments, drop_long_prompts, load_benchmarks
-from recipes.core.errors import UserError
-from recipes.core.evaluation import FlexibleAccuracy, ScoreBook, score_table
+from recipes.core.evaluation import FlexibleAccuracy, NotScored, ScoreBook, score_table
 from recipes.core.files import write_json
 from recipes.core.generation import (
     EndpointArguments,
@@ -32,23 +35,25 @@ from recipes.core.generation import (
     collect_samples,
     open_sampler,
 )
-from recipes.core.preflight import check_completion_fits, check_model_path, fail_fast
+from recipes.core.preflight import check_completion_fits, fail_fast
+from recipes.core.preflight.evaluated_models import EvaluatedModel, list_models
 from recipes.core.runs import Provenance, SamplingRun, discard_changed, follow_policy, log_summary
-from recipes.core.runs.fingerprints import dataset_fingerprint, model_sha256
+from recipes.core.runs.fingerprints import dataset_fingerprint
 from recipes.core.runs.manifest import write_manifest
 from recipes.core.runtime.device import process_state
 from recipes.core.runtime.entrypoint import run_stage
 from rewards import get_reward
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass
-class EvaluateArguments(BenchmarkArguments):
+class EvaluateArguments(BenchmarkArguments, CorrectnessArguments):
     """Keys of this stage; recipes/defaults/evaluate.yaml explains each."""
 
     models: list[str] | None = None
     greedy: bool = False
     batch_size: int = 64
-    correctness_reward: str = "accuracy"
 
 
 STAGE = StageSpec(
@@ -70,56 +75,74 @@ def main() -> None:
     args = config.parse(EvaluateArguments)
     sampling = config.parse(SamplingArguments)
 
-    # These lines find mistakes within a second: paths of all models, rewards, missing datasets.
+    # These lines find mistakes within a second: rewards, models and datasets that are not there.
     fail_fast(config)
-    models = list_models(config)
-    benchmarks = load_benchmarks(args, config.source)
+    not_scored = NotScored()
+    single_model = config.parse(ModelConfig).model_name_or_path
+    models = list_models(args.models, single_model, config.run_dir, not_scored)
+    benchmarks = load_benchmarks(args, config.source, not_scored.instead_of_error)
+    if not models or not benchmarks:
+        not_scored.raise_all()
+    for line in not_scored.lines():
+        logger.warning(line)
 
     # Every model answers every benchmark; what is already on the disk is not sampled again.
     scores = ScoreBook(config.parse(RunArguments).seed)
     for model in models:
-        with open_model(config, model.path) as sampler:
+        unless_missing = left_out(not_scored, model.name, len(models))
+        with unless_missing, open_model(config, model.path) as sampler:
             for benchmark in benchmarks:
                 evaluation = Evaluation(config, sampling, model, benchmark)
-                samples, speed = evaluation.run(sampler)
-                scores.add(model.name, benchmark.name, samples, sampler.metadata)
-                scores.add_speed(model.name, benchmark.name, speed)
-                if args.greedy:
-                    greedy_samples, _ = evaluation.greedy().run(sampler)
-                    scores.add_greedy(model.name, benchmark.name, greedy_samples)
+                with left_out(not_scored, evaluation.name, len(benchmarks)):
+                    add_scores(scores, evaluation, sampler)
+    if not scores.scores:
+        not_scored.raise_all()
     if not process_state().is_main_process:
         return
 
-    # One document for programs, one table for people. The held-out questions are the first set.
-    write_scores(config, scores, models, benchmarks)
+    # One document for programs, one table for people, which ends with what is missing from it.
+    write_scores(config, scores, models, benchmarks, not_scored)
     sys.stdout.write(score_table(scores, sampling))
+    sys.stdout.writelines(f"{line}\n" for line in not_scored.lines())
     log_summary(
         "evaluate",
-        f"{len(benchmarks[0].questions)} held-out questions of {args.dataset_name}",
+        f"{len(benchmarks[0].questions)} held-out questions of {benchmarks[0].dataset}",
         f"{config.run_dir}/scores.json and {config.run_dir}/completions",
         config.started,
     )
+
+
+@contextmanager
+def left_out(not_scored: NotScored, name: str, candidates: int) -> Iterator[None]:
+    """Leaves `name` out if the block raises `UserError`, and says so; the only candidate may raise.
+
+    In a group of processes it raises too: one that has failed must not go on while others wait.
+    """
+    if candidates == 1 or process_state().num_processes > 1:
+        yield
+        return
+    with not_scored.instead_of_error(name):
+        yield
+    if name in not_scored.reasons:
+        logger.warning(not_scored.line(name))
+
+
+def add_scores(scores: ScoreBook, evaluation: "Evaluation", sampler: Sampler) -> None:
+    """Samples what is missing of one model on one benchmark, and adds its scores."""
+    model = evaluation.model.name
+    benchmark = evaluation.benchmark.name
+    samples, speed = evaluation.run(sampler)
+    scores.add(model, benchmark, samples, sampler.metadata)
+    scores.add_speed(model, benchmark, speed)
+    if evaluation.config.parse(EvaluateArguments).greedy:
+        greedy_samples, _ = evaluation.greedy().run(sampler)
+        scores.add_greedy(model, benchmark, greedy_samples)
 
 
 def open_model(config: Config, path: str) -> Sampler:
     """The sampler of one model, which is loaded until its `with` block ends."""
     template = config.parse(EvaluateArguments).chat_template
     return open_sampler(path, config.parse(ModelConfig), config.parse(EndpointArguments), template)
-
-
-@dataclass(frozen=True)
-class EvaluatedModel:
-    """A model: the name that files and tables use, and its folder, hub id or address."""
-
-    name: str
-    path: str
-
-    @cached_property
-    def weights_sha256(self) -> str | None:
-        """The hash of its weights, on the main process; it takes seconds a gigabyte."""
-        if not process_state().is_main_process:
-            return None
-        return model_sha256(self.path)
 
 
 @dataclass(frozen=True)
@@ -135,6 +158,11 @@ class Evaluation:
     model: EvaluatedModel
     benchmark: Benchmark
     suffix: str = ""
+
+    @property
+    def name(self) -> str:
+        """How messages refer to it."""
+        return f"{self.model.name} on {self.benchmark.name}"
 
     def greedy(self) -> "Evaluation":
         """The same with the most likely completion of each question."""
@@ -192,50 +220,14 @@ class Evaluation:
         return Provenance(settings, inputs, model=metadata)
 
 
-def list_models(config: Config) -> list[EvaluatedModel]:
-    """The models to evaluate; all local paths are checked.
-
-    An entry of `models` is `name=folder or hub id`, `name=http://host/v1#model`, or the name of an
-    artefact of the run, such as `policy`.
-    """
-    # One model by its own key, which wins, or a list of entries.
-    single = config.parse(ModelConfig).model_name_or_path
-    entries = config.parse(EvaluateArguments).models
-    if single:
-        entries = [f"{Path(single).name}={single}"]
-    if not entries:
-        raise UserError(
-            "models is not set; write `models: [base=some/folder, policy, student]` "
-            "or `--model_name_or_path X`"
-        )
-
-    # A name must be unique: files and tables use it.
-    paths: dict[str, str] = {}
-    for entry in entries:
-        name, separator, path = entry.partition("=")
-        if not name or name in paths:
-            raise UserError(
-                f"models: {entry!r} needs a unique name, as in name={path or 'some/folder'}"
-            )
-        if not separator:
-            path = str(config.run_dir / name)
-        paths[name] = check_model_address(entry, name, path)
-    return [EvaluatedModel(name, path) for name, path in paths.items()]
-
-
-def check_model_address(entry: str, name: str, path: str) -> str:
-    """`path`, if it can be a model: an address with the model's name, a folder, or a hub id."""
-    if not path.startswith(("http://", "https://")):
-        return check_model_path("models", path)
-    if not path.partition("#")[2]:
-        raise UserError(f"models: {entry!r} lacks the model's name; write {name}={path}#model")
-    return path
-
-
 def write_scores(
-    config: Config, scores: ScoreBook, models: list[EvaluatedModel], benchmarks: list[Benchmark]
+    config: Config,
+    scores: ScoreBook,
+    models: list[EvaluatedModel],
+    benchmarks: list[Benchmark],
+    not_scored: NotScored,
 ) -> None:
-    """Writes scores.json and its manifest."""
+    """Writes scores.json and its manifest, which also says what was not scored."""
     sampling = vars(config.parse(SamplingArguments)) | {"seed": config.parse(RunArguments).seed}
     write_json(config.run_dir / "scores.json", scores.to_dict() | {"sampling": sampling})
     # What the scores depend on: the questions and the weights.
@@ -246,7 +238,8 @@ def write_scores(
         inputs[f"model {model.name}"] = model.weights_sha256
     provenance = Provenance(config.resolve(*STAGE.arguments), inputs)
     manifest = config.run_dir / "scores.manifest.json"
-    write_manifest(manifest, "evaluate", provenance, config.started, status="finished")
+    missing = {"not_scored": not_scored.reasons} if not_scored.reasons else {}
+    write_manifest(manifest, "evaluate", provenance, config.started, status="finished", **missing)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from trl import ModelConfig
 
-from recipes.core.config import Config, RunArguments, StageSpec, load_config
+from recipes.core.config import Config, CorrectnessArguments, RunArguments, StageSpec, load_config
 from recipes.core.data import (
     BenchmarkArguments,
     benchmark_questions,
@@ -38,7 +38,12 @@ from recipes.core.generation import (
     collect_samples,
     open_sampler,
 )
-from recipes.core.preflight import check_completion_fits, check_model_path, fail_fast
+from recipes.core.preflight import (
+    check_completion_fits,
+    check_model_folder,
+    check_model_path,
+    fail_fast,
+)
 from recipes.core.runs import Provenance, SamplingRun, follow_policy, log_summary, refuse_changes
 from recipes.core.runs.fingerprints import dataset_fingerprint, model_sha256
 from recipes.core.runs.manifest import write_manifest
@@ -51,11 +56,10 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class GenerateArguments(BenchmarkArguments):
+class GenerateArguments(BenchmarkArguments, CorrectnessArguments):
     """Keys of this stage; recipes/defaults/generate.yaml explains each."""
 
     batch_size: int = 64
-    correctness_reward: str = "accuracy"
 
 
 STAGE = StageSpec(
@@ -169,10 +173,13 @@ def write_traces(config: Config, generations: Generations, selected: Selection) 
 
 def teacher_name(config: Config) -> str:
     """Folder, hub id or name at an endpoint of the teacher."""
-    name = config.parse(ModelConfig).model_name_or_path or str(config.run_dir / "policy")
+    policy = config.run_dir / "policy"
+    name = config.parse(ModelConfig).model_name_or_path
     if config.parse(SamplerArguments).teacher_url:
-        return name
-    return check_model_path("model_name_or_path", name)
+        return name or str(policy)
+    if name:
+        return check_model_path("model_name_or_path", name)
+    return check_model_folder("model_name_or_path", policy)
 
 
 def teacher_fingerprint(teacher: str, args: SamplerArguments) -> str | None:

@@ -26,6 +26,7 @@ from recipes.core.data import (
 from recipes.core.models import configure_model, load_model, weight_dtype
 from recipes.core.preflight import (
     check_completion_fits,
+    check_model_folder,
     check_model_path,
     check_one_step,
     fail_fast,
@@ -125,8 +126,9 @@ def main() -> None:
 def teacher_path(config: Config) -> str:
     """Folder or hub id of the teacher."""
     named = config.parse(TeacherArguments).teacher_model_name_or_path
-    name = named or str(config.run_dir / "policy")
-    return check_model_path("teacher_model_name_or_path", name)
+    if named:
+        return check_model_path("teacher_model_name_or_path", named)
+    return check_model_folder("teacher_model_name_or_path", config.run_dir / "policy")
 
 
 def step_size(training_args: "DistillationConfig") -> int:

@@ -12,7 +12,6 @@ rewards/README.md explains every reward and how to write one.
 """
 
 import difflib
-import importlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
@@ -27,6 +26,7 @@ from rewards.correctness.exact import Exact
 from rewards.correctness.llm_judge import LLMJudge
 from rewards.correctness.reasoning_gym import ReasoningGym
 from rewards.correctness.reward_model import RewardModel
+from rewards.dotted_path import import_callable, is_dotted, split_path
 from rewards.interface import BatchReward, Reward, RewardError
 from rewards.isolation.sandbox import SandboxError
 from rewards.random_reward import Random
@@ -39,7 +39,13 @@ from rewards.shaping.overlong import Overlong
 from rewards.shaping.reasoning_steps import ReasoningSteps
 from rewards.shaping.repetition import Repetition
 from rewards.shaping.tag_count import TagCount
-from rewards.trl_adapter import RewardFunction, function_class, takes_one_completion, text_of
+from rewards.trl_adapter import (
+    ColumnReward,
+    RewardFunction,
+    function_class,
+    takes_one_completion,
+    text_of,
+)
 
 __all__ = [
     "REWARDS",
@@ -112,22 +118,25 @@ def build_rewards(
     return functions, weights
 
 
-def get_reward(name: str, parameters: Mapping[str, Any] | None = None) -> Reward:
-    """The reward called `name`, with its parameters, as a function of one completion.
+def get_reward(entry: Mapping[str, Any] | str | None) -> Reward:
+    """The reward of an entry `{name, parameters ...}`, or of a name alone, for texts.
 
-    `name` may also be the dotted path of a user's own reward, unless that has TRL's form.
-    Raises `RewardError` if there is no such reward or it has no such parameter.
+    It scores one completion or, as a `BatchReward`, many. The name may be the dotted path of a
+    user's own reward in any form. Raises `RewardError` if the entry cannot be used.
     """
-    parameters = parameters or {}
-    if not _is_dotted(name):
-        return _get_registered(name, parameters)
-
-    # A user's own. TRL's form returns a list, and may need the arguments that only TRL passes.
-    reward, parameters = _import_reward(name, parameters)
-    if not takes_one_completion(reward):
+    parsed = _parse_entry(entry)
+    if parsed.weight != 1.0:
         raise RewardError(
-            f"rewards: {name!r} scores whole columns; write a function of one `completion`"
+            f"{CORRECTNESS_PARAMETER}: {parsed.name!r} cannot have a weight: an answer is right "
+            "if its score is 1; leave `weight` out"
         )
+    if not is_dotted(parsed.name):
+        return _get_registered(parsed.name, parsed.parameters)
+
+    # A user's own. TRL's form returns a list, and takes columns.
+    reward, parameters = _import_reward(parsed.name, parsed.parameters)
+    if not takes_one_completion(reward):
+        return ColumnReward(function_class(reward)(reward, parsed.name, parameters))
     return partial(reward, **parameters) if parameters else reward
 
 
@@ -135,7 +144,7 @@ def _parse_entry(entry: Any) -> RewardEntry:
     parameters: dict[str, Any] = {}
     if isinstance(entry, str):
         parameters = {"name": entry}
-    elif isinstance(entry, dict):
+    elif isinstance(entry, Mapping):
         parameters = dict(entry)
 
     # What remains after the name and the weight are the parameters of the reward.
@@ -153,13 +162,13 @@ def _parse_entry(entry: Any) -> RewardEntry:
 
 def _build_function(entry: RewardEntry, prefix: str) -> RewardFunction:
     # One of ours.
-    if not _is_dotted(entry.name):
+    if not is_dotted(entry.name):
         reward = _get_registered(entry.name, entry.parameters)
         return RewardFunction(reward, entry.name, prefix=prefix)
 
     # A user's own, in our form or in TRL's; metrics use its name without the module.
     reward, parameters = _import_reward(entry.name, entry.parameters)
-    _, attribute = _split_path(entry.name)
+    _, attribute = split_path(entry.name)
     return function_class(reward)(reward, attribute, parameters, prefix)
 
 
@@ -199,25 +208,10 @@ def _import_reward(
 
     A class gets its parameters once, like the rewards in `REWARDS`; a function on every call.
     """
-    module_name, attribute = _split_path(path)
-    try:
-        reward = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError) as error:
-        raise RewardError(f"rewards: cannot import {path!r}: {error}") from error
+    reward = import_callable(path)
     if isinstance(reward, type):
         return _instantiate(path, reward, parameters), {}
     return reward, dict(parameters)
-
-
-def _is_dotted(name: str) -> bool:
-    return ":" in name or "." in name
-
-
-def _split_path(path: str) -> tuple[str, str]:
-    """Module and attribute of `package.module:name`, or of TRL's `package.module.name`."""
-    separator = ":" if ":" in path else "."
-    module_name, _, attribute = path.rpartition(separator)
-    return module_name, attribute
 
 
 def _instantiate(name: str, reward_class: type, parameters: Mapping[str, Any]) -> Any:
@@ -226,7 +220,7 @@ def _instantiate(name: str, reward_class: type, parameters: Mapping[str, Any]) -
     parameters = dict(parameters)
     if CORRECTNESS_PARAMETER in parameters:
         correctness = parameters[CORRECTNESS_PARAMETER]
-        if isinstance(correctness, str):
+        if isinstance(correctness, str | Mapping):
             parameters[CORRECTNESS_PARAMETER] = get_reward(correctness)
         elif not callable(correctness):
             raise RewardError(

@@ -40,6 +40,8 @@ def errors_naming(reward_name: str, where: str) -> Iterator[None]:
     """
     try:
         yield
+    except RewardError:
+        raise  # of a reward that this one is made of; it names that reward and the row
     except Exception as error:
         raise RewardError(f"reward {reward_name!r} raised {error!r} on {where}") from error
 

@@ -94,6 +94,33 @@ class AsyncRewardFunction(ColumnRewardFunction):
         return batch.scores
 
 
+@dataclass(frozen=True)
+class ColumnReward(BatchReward):
+    """A user's reward in TRL's form where there is no trainer: in `generate` and `evaluate`.
+
+    Its function gets what GRPOTrainer would pass: messages where the prompt is a list of messages,
+    and the dataset's columns. Of what only a trainer knows, there are no `completion_ids`, and
+    `trainer_state` is None; what the function logs is dropped.
+    """
+
+    function: RewardFunction
+
+    def score_batch(self, completions: Sequence[str], rows: Sequence[Row]) -> ScoredBatch:
+        names = dict.fromkeys(name for row in rows for name in row)
+        columns: dict[str, Any] = {name: [row.get(name) for row in rows] for name in names}
+        prompts = columns.pop("prompt", [None] * len(rows))
+        columns.pop("completion", None)
+        # TRL's own arguments win over columns of their names.
+        columns |= {
+            "prompts": prompts,
+            "completions": list(map(_like_prompt, completions, prompts)),
+            "trainer_state": None,
+            "log_extra": _ignore,
+            "log_metric": _ignore,
+        }
+        return ScoredBatch(call_reward_function(self.function, **columns))
+
+
 def function_class(reward: Any) -> type[RewardFunction]:
     """The class that calls `reward`, by the form in which it is written."""
     if takes_one_completion(reward):
@@ -109,7 +136,7 @@ def takes_one_completion(reward: Any) -> bool:
     return isinstance(reward, BatchReward) or "completion" in inspect.signature(reward).parameters
 
 
-def call_reward_function(function: RewardFunction, **columns: Any) -> list[float | None]:
+def call_reward_function(function: RewardFunction, /, **columns: Any) -> list[float | None]:
     """The scores of a reward function outside a trainer, whether it is async or not."""
     scores: Any = function(**columns)
     return asyncio.run(scores) if asyncio.iscoroutine(scores) else scores
@@ -118,6 +145,17 @@ def call_reward_function(function: RewardFunction, **columns: Any) -> list[float
 def text_of(completion: Any) -> str:
     """The text of a completion in either of TRL's forms: a string, or a list of messages."""
     return completion if isinstance(completion, str) else completion[-1]["content"]
+
+
+def _like_prompt(completion: str, prompt: Any) -> Any:
+    """A completion in the form of its prompt: a text, or a list of messages."""
+    if isinstance(prompt, list):
+        return [{"role": "assistant", "content": completion}]
+    return completion
+
+
+def _ignore(name: str, value: Any) -> None:
+    """Stands for TRL's `log_extra` and `log_metric`."""
 
 
 def _rows(columns: dict[str, Any], count: int) -> list[Row]:

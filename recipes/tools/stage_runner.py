@@ -10,7 +10,7 @@ from pathlib import Path
 from recipes.core.config.yaml_files import read_yaml
 from recipes.core.errors import UserError
 from recipes.core.files import write_json
-from recipes.core.paths import ROOT
+from recipes.core.paths import ROOT, launcher
 from recipes.core.runs.fingerprints import file_sha256
 from recipes.core.runs.manifest import FINISHED, read_manifest
 
@@ -51,7 +51,7 @@ def run_stage_command(
         UserError: the stage failed, or has finished with another command, YAML or input file.
     """
     # What the artefact depends on: the command, its YAML, and the files that the command names.
-    words = ["./launch.sh", name, str(recipe / f"{name}.yaml")]
+    words = [*launcher(), name, str(recipe / f"{name}.yaml")]
     words += ["--output_dir", str(output_dir), *map(str, keys)]
     request = {
         "command": words,
@@ -74,7 +74,7 @@ def run_stage_command(
     write_json(request_file, request)
     log = output_dir / "logs" / f"{name}.txt"
     with log.open("w", encoding="utf-8") as file:
-        code = subprocess.run(words, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT).returncode
+        code = subprocess.run(words, stdout=file, stderr=subprocess.STDOUT).returncode
     if code:
         lines = log.read_text(encoding="utf-8").strip().splitlines() or [""]
         raise UserError(f"{' '.join(words)} ended with exit code {code} (log: {log}): {lines[-1]}")

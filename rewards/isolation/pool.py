@@ -145,7 +145,8 @@ class Pool:
 
     def _start(self) -> Connection:
         """Starts the server and returns this side of its pipe."""
-        # The server imports this repository wherever the training process was started.
+        # The server imports this repository wherever the training process was started; with -P not
+        # even a folder `rewards` of the user's own project, in the current folder, is in the way.
         python_path = [str(Path(__file__).parents[2])]
         if os.environ.get("PYTHONPATH"):
             python_path.append(os.environ["PYTHONPATH"])
@@ -161,7 +162,7 @@ class Pool:
                 min(MAX_WORKERS, cores()),
             )
             self._server = subprocess.Popen(
-                [sys.executable, "-m", "rewards.isolation.pool_server", *map(str, arguments)],
+                [sys.executable, "-P", "-m", "rewards.isolation.pool_server", *map(str, arguments)],
                 pass_fds=[server_side.fileno()],
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(python_path)},

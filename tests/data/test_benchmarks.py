@@ -1,5 +1,6 @@
 """`eval_sets` lists how each further set differs from the held-out one."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -69,6 +70,6 @@ def test_every_set_is_read_without_its_duplicates(tmp_path):
         max_eval_samples=3,
         eval_sets=[{"name": "b", "dataset_name": str(tmp_path / "b.jsonl")}],
     )
-    held_out, other = load_benchmarks(args, SOURCE)
+    held_out, other = load_benchmarks(args, SOURCE, lambda name: nullcontext())
     assert (held_out.name, list(held_out.questions["question"])) == ("held_out", ["1+1", "4-2"])
     assert (other.name, list(other.questions["question"])) == ("b", ["4-2", "6/3"])

@@ -7,5 +7,5 @@ from tests.support.commands import ROOT
 
 @pytest.fixture(autouse=True)
 def in_the_repository(monkeypatch: pytest.MonkeyPatch) -> None:
-    """launch.sh changes to the repository's folder first; the launcher's functions rely on it."""
+    """Where short paths name the repository's files; test_elsewhere.py is about other folders."""
     monkeypatch.chdir(ROOT)

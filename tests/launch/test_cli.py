@@ -84,6 +84,7 @@ def test_the_script_refuses_in_one_line_with_exit_code_2():
             "cannot resolve the host",
         ),
         (["grpo", GRPO, "--slurm", "--num-processes", "2"], "--slurm: add --accelerate"),
+        (["grpo", GRPO, "--slurm", "--accelerate", "zero9"], "unknown accelerate config 'zero9'"),
         (["grpo", GRPO, "--slurm", "--accelerate", "zero2"], "--slurm: add --num-processes"),
         (["grpo", GRPO, "--nodes", "two"], "argument --nodes: invalid int value: 'two'"),
         (["generate", GENERATE, "--vllm", "server"], "`generate` takes `--teacher vllm`"),

@@ -44,7 +44,7 @@ def test_every_command_in_a_document_passes_a_dry_run(file, line):
     while "=" in words[0]:  # variables before the command
         words = words[1:]
     program = words[0]
-    if program == "./launch.sh":
+    if program.endswith("/launch.sh"):
         check_launch(words[1:])
     elif words[:2] == ["accelerate", "launch"]:
         check_accelerate(words)

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from rewards import REWARDS, RewardError, build_rewards, get_reward
+from rewards import REWARDS, RewardError, build_rewards, get_reward, score_completions
 from rewards.correctness.exact import Exact
 from rewards.trl_adapter import call_reward_function
 from tests.support.commands import answered
@@ -95,12 +95,41 @@ def test_a_users_class_may_build_on_another_reward():
 
 
 def test_get_reward_gives_a_function_of_one_completion_also_for_a_dotted_path():
-    assert get_reward("exact", {"ignore_case": True}) == Exact(ignore_case=True)
+    assert get_reward({"name": "exact", "ignore_case": True}) == Exact(ignore_case=True)
     assert get_reward(f"{USER_REWARDS}:repeats_gold") is repeats_gold
-    twice = get_reward(f"{USER_REWARDS}:repeats_gold", {"times": 2})
+    twice = get_reward({"name": f"{USER_REWARDS}:repeats_gold", "times": 2})
     assert twice(completion="7 7", answer="7") == 1.0
-    with pytest.raises(RewardError, match="scores whole columns; write a function of one"):
-        get_reward(f"{USER_REWARDS}:longer")
+
+
+def test_get_reward_calls_a_reward_in_trls_form_as_a_trainer_would():
+    longer = get_reward({"name": f"{USER_REWARDS}:longer", "bonus": 1})
+    near = get_reward(f"{USER_REWARDS}:near")
+    slow = get_reward(f"{USER_REWARDS}:slow")  # async
+    texts = [answered("7"), answered("9")]
+    chats = [{"prompt": [{"role": "user", "content": "3+4"}], "answer": "7"}] * 2
+    assert score_completions(longer, "correct", texts, chats).scores == [len(texts[0]) + 1] * 2
+    assert score_completions(near, "correct", texts, chats).scores == [1.0, 0.5]
+    assert score_completions(slow, "correct", texts, chats).scores == [None, 0.5]
+    assert pickle.loads(pickle.dumps(near)) == near
+    # A prompt that is a text has a text as its completion.
+    columns = {"completion": "of the dataset", "completions": "too", "function": "f(x)"}
+    row = {"prompt": "3+4", **columns}
+    lengths = get_reward(f"{USER_REWARDS}:lengths_of_texts")
+    assert score_completions(lengths, "correct", ["12345"], [row]).scores == [5.0]
+
+
+@pytest.mark.parametrize("name", ["broken", "slow_and_broken", "nan", "short", "words"])
+def test_a_broken_reward_in_trls_form_is_named_once_and_scores_nothing(name):
+    reward = get_reward(f"{USER_REWARDS}:{name}")
+    with pytest.raises(RewardError) as raised:
+        score_completions(reward, "correct", ["a", "b"], [{"prompt": "p"}] * 2)
+    assert str(raised.value).count("reward ") == 1 and name in str(raised.value)
+
+
+def test_what_is_right_has_no_weight():
+    with pytest.raises(RewardError, match="'exact' cannot have a weight"):
+        get_reward({"name": "exact", "weight": 0.5})
+    assert get_reward({"name": "exact", "weight": 1.0}) == Exact()  # as copied from `rewards`
 
 
 @pytest.mark.parametrize(
@@ -141,10 +170,8 @@ def test_get_reward_gives_a_function_of_one_completion_also_for_a_dotted_path():
             {"name": "length_group", "correctness_reward": 1},
             "correctness_reward is 1; write the name of a reward",
         ),
-        (
-            {"name": "length_group", "correctness_reward": f"{USER_REWARDS}:longer"},
-            "write a function of one `completion`",  # TRL's form cannot decide one completion
-        ),
+        ({"name": f"{USER_REWARDS}:os"}, "write a function or a class"),  # a module
+        ({"name": ":near"}, "cannot import ':near': ValueError: Empty module name"),
     ],
 )
 def test_an_unusable_entry_is_refused_with_what_is_allowed(entry, message):

@@ -59,6 +59,14 @@ def pool():
     made.close()
 
 
+def test_a_folder_called_rewards_in_a_users_project_is_not_in_the_way(pool, tmp_path, monkeypatch):
+    (tmp_path / "rewards").mkdir()
+    (tmp_path / "rewards/__init__.py").write_text("raise SystemExit('not ours')")
+    monkeypatch.chdir(tmp_path)
+    (outcome,) = pool.run(here("echo"), [("a/b",)])
+    assert outcome.value == "b"
+
+
 def here(name: str) -> str:
     return f"tests.rewards.test_pool:{name}"
 

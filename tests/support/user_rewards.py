@@ -13,6 +13,18 @@ def longer(completions, bonus=0.0, **columns):
     return [len(completion[-1]["content"]) + bonus for completion in completions]
 
 
+def any_answer(completions, bonus=0.0, **columns):
+    """TRL's form, with a parameter: every completion is right."""
+    return [bonus] * len(completions)
+
+
+def lengths_of_texts(prompts, completions, trainer_state, log_metric, **columns):
+    """TRL's form, for prompts that are texts."""
+    assert all(isinstance(text, str) for text in prompts + completions)
+    log_metric("lengths", 1.0)
+    return [float(len(text)) for text in completions]
+
+
 async def slow(completions, log_metric=None, **columns):
     """TRL's form, async, with an argument that TRL itself passes."""
     await asyncio.sleep(0.01)
@@ -34,6 +46,19 @@ class Ends:
 
     def __call__(self, completion, answer, **row):
         return float(completion.endswith(self.text))
+
+
+@dataclass(frozen=True)
+class NumbersOnly:
+    """A class with a parameter that cannot score a gold answer in words."""
+
+    tolerance: float
+
+    def __call__(self, completion, answer, **row):
+        if not answer.isdecimal():
+            return None
+        text = completion.partition("<answer>")[2].partition("</answer>")[0]
+        return float(text.isdecimal() and abs(int(text) - int(answer)) <= self.tolerance)
 
 
 @dataclass(frozen=True)

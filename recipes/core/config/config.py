@@ -29,7 +29,7 @@ from recipes.core.config.parsing import parse_arguments
 from recipes.core.config.stage import RunArguments, StageSpec
 from recipes.core.config.yaml_files import YamlKeys, displaced_by, read_keys, recipe_name
 from recipes.core.errors import UserError
-from recipes.core.paths import DEFAULTS, ROOT
+from recipes.core.paths import DEFAULTS, ROOT, find_path, find_paths
 from recipes.core.runtime.device import has_accelerator, sharding
 
 COMMAND_LINE = "the command line"
@@ -204,7 +204,10 @@ def read_config(name: str, argv: list[str] | None = None, stage: StageSpec | Non
     if path is None:
         return Config(COMMAND_LINE, YamlKeys(), arguments, "run", print_config, stage)
 
+    path = find_path(path)
     keys = read_keys(path)
+    keys.values = find_paths(keys.values)
+    keys.written = find_paths(keys.written)
     _export_environment(keys.written.get("env") or {})
     keys.remove("env")
     # Like any more specific source, the command line displaces what contradicts it.

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
+import yaml
+
 from recipes.core.config.config import Config, ControlArguments
 from recipes.core.config.yaml_files import parse_list
-from recipes.core.errors import UserError
+from recipes.core.errors import UserError, one_line
 
 # Names that `trl grpo` accepts in reward_funcs, and the rewards that they are. The last one is a
 # factory there, with these lengths.
@@ -28,6 +30,25 @@ class RewardArguments(ControlArguments):
     rewards: list | str | None = None  # type: ignore[type-arg]
     reward_funcs: list[str] | None = None
     reward_model_name_or_path: str | None = None
+
+
+@dataclass
+class CorrectnessArguments:
+    """The key of `generate` and `evaluate` that says which reward decides what is right.
+
+    A name, or an entry with parameters as in `rewards`, which is YAML text on the command line.
+    """
+
+    correctness_reward: dict | str | None = "accuracy"  # type: ignore[type-arg]
+
+    def __post_init__(self) -> None:
+        text = self.correctness_reward
+        if not isinstance(text, str) or not text.lstrip().startswith("{"):
+            return
+        try:
+            self.correctness_reward = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ValueError(f"correctness_reward is not valid YAML: {one_line(error)}") from error
 
 
 @dataclass

@@ -6,6 +6,7 @@ from typing import Any
 
 from recipes.core.config.yaml_text import parse_yaml
 from recipes.core.errors import UserError
+from recipes.core.paths import DEFAULTS
 
 # A key, and those of less specific files that it displaces: both together would contradict, and
 # the recipe's own key must not lose to a default that its author never wrote.
@@ -78,7 +79,7 @@ def read_keys(path: Path) -> YamlKeys:
     # The extended files in their order, each over those before it.
     merged = YamlKeys()
     for name in [extended] if isinstance(extended, str) else extended:
-        base_path = path.parent / name
+        base_path = _extended_path(path, name)
         base = _read_file(base_path)
         if "extends" in base.values:
             raise UserError(
@@ -98,6 +99,18 @@ def displaced_by(keys: dict[str, Any]) -> set[str]:
         if keys.get(key) is not None:
             displaced.update(others)
     return displaced - keys.keys()
+
+
+def _extended_path(path: Path, name: str) -> Path:
+    """The file that a YAML extends as `name`.
+
+    A recipe that was copied out of the repository still finds its `../defaults/grpo.yaml`.
+    """
+    extended = path.parent / name
+    shipped = DEFAULTS / extended.name
+    if extended.parent.name == DEFAULTS.name and not extended.exists() and shipped.exists():
+        return shipped
+    return extended
 
 
 def parse_list(key: str, value: Any, source: str) -> list[Any]:

@@ -1,6 +1,8 @@
 """The sets of questions that models are evaluated on: the held-out split and `eval_sets`."""
 
 import re
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -32,15 +34,29 @@ class Benchmark:
     arguments: BenchmarkArguments
     questions: "Dataset"
 
+    @property
+    def dataset(self) -> str:
+        """The name of its dataset."""
+        return str(self.arguments.dataset_name)
 
-def load_benchmarks(args: BenchmarkArguments, source: str) -> list[Benchmark]:
-    """All sets of questions for evaluation; the first is `held_out`."""
+
+def load_benchmarks(
+    args: BenchmarkArguments,
+    source: str,
+    instead_of_error: Callable[[str], AbstractContextManager[None]],
+) -> list[Benchmark]:
+    """The sets of questions for evaluation that can be read; the first is `held_out`.
+
+    Args:
+        instead_of_error: what to do around reading the set of a name; may catch `UserError`.
+    """
     benchmarks = []
     for name, arguments in benchmark_arguments(args, source).items():
-        questions = load_questions(
-            arguments, arguments.dataset_test_split, arguments.max_eval_samples
-        )
-        benchmarks.append(Benchmark(name, arguments, drop_duplicates(questions)))
+        with instead_of_error(name):
+            questions = load_questions(
+                arguments, arguments.dataset_test_split, arguments.max_eval_samples
+            )
+            benchmarks.append(Benchmark(name, arguments, drop_duplicates(questions)))
     return benchmarks
 
 

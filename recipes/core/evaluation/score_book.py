@@ -44,6 +44,11 @@ class ScoreBook:
         self._question_accuracy: dict[str, dict[str, dict[str, float]]] = {}
         self._paired: dict[str, dict[str, PairedTest]] = {}
 
+    @property
+    def main_benchmark(self) -> str:
+        """The benchmark of the main table: the held-out questions or, without them, the first."""
+        return HELD_OUT if HELD_OUT in self.scores else next(iter(self.scores))
+
     def add(
         self,
         model: str,

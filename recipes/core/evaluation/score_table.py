@@ -1,6 +1,5 @@
 """The tables that `evaluate` prints: accuracy and format, the details, comparisons of models."""
 
-from recipes.core.data.benchmarks import HELD_OUT
 from recipes.core.evaluation.markdown import (
     format_fraction,
     format_interval,
@@ -13,12 +12,14 @@ from recipes.core.generation.sampling import SamplingArguments
 
 def score_table(book: ScoreBook, sampling: SamplingArguments) -> str:
     """All scores as Markdown, the most important first, and how the samples were made."""
+    benchmark = book.main_benchmark
+    main_scores = book.scores[benchmark]
     # A row is a dict from column to cell; all rows have the same columns.
-    details = [_detail_row(book, model) for model in book.scores[HELD_OUT]]
+    details = [_detail_row(book, model) for model in main_scores]
     blocks = [
-        _main_table(book.scores[HELD_OUT]),
+        _main_table(main_scores, benchmark.replace("_", "-")),
         markdown_table(list(details[0]), [list(row.values()) for row in details]),
-        _several_samples(book.scores[HELD_OUT], sampling) + _comparisons(book),
+        _several_samples(main_scores, sampling) + _comparisons(book),
         f"{sampling.num_generations} sample(s) per question at temperature "
         f"{sampling.temperature:g}, top_p {sampling.top_p:g}, at most "
         f"{sampling.max_completion_length} tokens.\n",
@@ -26,11 +27,11 @@ def score_table(book: ScoreBook, sampling: SamplingArguments) -> str:
     return "\n".join(block for block in blocks if block)
 
 
-def _main_table(held_out: dict[str, ModelScores]) -> str:
+def _main_table(main_scores: dict[str, ModelScores], benchmark: str) -> str:
     """One line per model, in the four columns that everyone reads."""
-    header = ["model", "parameters", "held-out accuracy (95 % interval)", "format"]
+    header = ["model", "parameters", f"{benchmark} accuracy (95 % interval)", "format"]
     rows = []
-    for model, scores in held_out.items():
+    for model, scores in main_scores.items():
         accuracy = format_fraction(scores["accuracy"])
         rows.append(
             [
@@ -45,16 +46,16 @@ def _main_table(held_out: dict[str, ModelScores]) -> str:
 
 def _detail_row(book: ScoreBook, model: str) -> dict[str, str]:
     """The other numbers of a model by the name of their column; every model has the same ones."""
-    held_out = book.scores[HELD_OUT]
-    scores = held_out[model]
+    main_scores = book.scores[book.main_benchmark]
+    scores = main_scores[model]
     row = {"model": model}
 
     # Accuracies: on other benchmarks, wherever the answer appears, and without chance in sampling.
     for name, models in book.scores.items():
-        if name != HELD_OUT:
-            row[f"on {name}"] = format_fraction(models[model]["accuracy"])
+        if name != book.main_benchmark:
+            row[f"on {name}"] = format_fraction(models.get(model, {}).get("accuracy"))
     row["flexible"] = format_fraction(scores["flexible_accuracy"])
-    if any("greedy_accuracy" in others for others in held_out.values()):
+    if any("greedy_accuracy" in others for others in main_scores.values()):
         row["greedy"] = format_fraction(scores.get("greedy_accuracy"))
     row["accuracy given format"] = format_fraction(scores["accuracy_given_format"])
 
@@ -67,10 +68,10 @@ def _detail_row(book: ScoreBook, model: str) -> dict[str, str]:
     return row
 
 
-def _several_samples(held_out: dict[str, ModelScores], sampling: SamplingArguments) -> str:
+def _several_samples(main_scores: dict[str, ModelScores], sampling: SamplingArguments) -> str:
     """A line with pass@k and the majority vote of each model with several samples per question."""
     text = ""
-    for model, scores in held_out.items():
+    for model, scores in main_scores.items():
         if scores["majority"] is not None:
             rates = [f"pass@{k} {value:.3f}" for k, value in scores["pass_at"].items()]
             rates.append(f"majority of {sampling.num_generations} {scores['majority']:.3f}")
@@ -79,9 +80,9 @@ def _several_samples(held_out: dict[str, ModelScores], sampling: SamplingArgumen
 
 
 def _comparisons(book: ScoreBook) -> str:
-    """A line per pair of models: the difference in held-out accuracy and its interval."""
+    """A line per pair of models: the difference in accuracy and its interval."""
     text = ""
-    for pair, test in book.paired(HELD_OUT).items():
+    for pair, test in book.paired(book.main_benchmark).items():
         low, high = test["ci95"]
         interval = f"({low:+.3f} to {high:+.3f})"
         text += f"{pair}: {test['difference']:+.3f} {interval}, p = {test['p']:.2g}\n"

@@ -3,7 +3,8 @@
 Checks everything that can be checked before a stage starts, prints its exact command and runs it.
 
   STAGE            grpo, generate, sft, on_policy or evaluate
-  CONFIG           the stage's YAML, such as recipes/arithmetic/grpo.yaml
+  CONFIG           the stage's YAML, such as recipes/arithmetic/grpo.yaml, in the current folder or
+                   in the repository
   --key value      any key of the stage; overrides the YAML. After `--`, every argument is a key
                    of the stage, even if it is spelled like an option below
   --accelerate     a file of accelerate_configs/, without .yaml

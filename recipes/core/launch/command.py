@@ -22,6 +22,7 @@ from recipes.core.launch.vllm_server import (
     past_proxies,
     trainer_keys,
 )
+from recipes.core.paths import ROOT, path_from_here
 from recipes.core.preflight.batch import BatchArguments, check_batch
 from recipes.core.preflight.vllm import check_vllm
 
@@ -101,9 +102,10 @@ def build_command(request: LaunchRequest) -> Launch:
 
     # The keys come last, so that they override the YAML.
     command = ["accelerate", "launch", "--quiet"]
-    command += ["--config_file", f"accelerate_configs/{accelerate}.yaml"]
+    command += ["--config_file", path_from_here(ROOT / f"accelerate_configs/{accelerate}.yaml")]
     command += ["--num_processes", str(total), *rendezvous_options(request, total)]
-    command += [f"recipes/{request.stage}.py", "--config", request.config, *keys]
+    script = path_from_here(ROOT / f"recipes/{request.stage}.py")
+    command += [script, "--config", request.config, *keys]
     # accelerate would choose the same number of threads, and print three lines about it.
     threads = cpu_cores() if accelerate == "cpu" else 0
     return Launch(command, processes, environment, server, threads)

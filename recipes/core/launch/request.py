@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from recipes.core.errors import UserError
-from recipes.core.paths import ROOT
+from recipes.core.paths import ROOT, find_path
 
 VLLM_MODES = ("server", "colocate", "off")
 
@@ -16,6 +16,7 @@ class LaunchRequest:
     """Everything on the command line of ./launch.sh; its help explains each option.
 
     Attributes:
+        config: the path of the YAML.
         keys: the stage's own arguments, `--key value ...`.
         num_processes: a number, or "auto".
     """
@@ -40,7 +41,7 @@ def parse_request(arguments: list[str]) -> LaunchRequest:
     """Parses the command line of ./launch.sh. Raises `UserError` for an invalid option."""
     if len(arguments) < 2:
         raise UserError("usage: ./launch.sh STAGE CONFIG [options]; see --help")
-    stage, config = arguments[:2]
+    stage, config = arguments[0], str(find_path(arguments[1]))
     options, keys = _build_parser().parse_known_args(arguments[2:])
     if "--" in keys:  # argparse keeps the separator
         keys.remove("--")

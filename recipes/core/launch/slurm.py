@@ -4,6 +4,7 @@ The script is the template job.sbatch, which starts one launcher per node. With 
 launcher runs inside node.sh.
 """
 
+import os
 import shlex
 import shutil
 import string
@@ -14,9 +15,9 @@ from pathlib import Path
 from recipes.core.config.config import read_config
 from recipes.core.config.yaml_files import recipe_name
 from recipes.core.errors import UserError
-from recipes.core.launch.accelerate_configs import get_spec
+from recipes.core.launch.accelerate_configs import check_accelerate_config, get_spec
 from recipes.core.launch.request import LaunchRequest
-from recipes.core.paths import ROOT
+from recipes.core.paths import ROOT, launcher, path_from_here
 from recipes.core.preflight.batch import BatchArguments, check_batch
 from recipes.core.runtime.stopping import STOPPED
 from recipes.core.runtime.watchdog import SILENCE_LIMIT
@@ -67,9 +68,9 @@ def submit_job(request: LaunchRequest) -> int:
 
 def check_stage(request: LaunchRequest) -> None:
     """Runs the stage's own checks. Raises `UserError` with its message if one fails."""
-    script = [sys.executable, f"recipes/{request.stage}.py", "--config", request.config]
-    command = [*script, *request.keys, "--print-config"]
-    checked = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    script = path_from_here(ROOT / f"recipes/{request.stage}.py")
+    command = [sys.executable, script, "--config", request.config, *request.keys, "--print-config"]
+    checked = subprocess.run(command, capture_output=True, text=True)
     if checked.returncode:
         raise UserError(checked.stderr.strip().removeprefix("error: "))
 
@@ -78,21 +79,22 @@ def render_job(request: LaunchRequest, output_dir: Path) -> str:
     """The batch script of a run."""
     return _render(
         "job.sbatch",
-        job_name=f"{recipe_name(request.config)}-{request.stage}",
+        job_name=shlex.quote(f"{recipe_name(request.config)}-{request.stage}"),
         nodes=request.nodes,
         resources="\n".join(f"#SBATCH {option}" for option in _resource_options(request)),
         warning_seconds=WARNING_SECONDS,
-        output_dir=output_dir,
+        log=shlex.quote(f"{output_dir}/slurm-%j.txt"),
         stopped=STOPPED,
-        repository=shlex.quote(str(ROOT)),
+        folder=shlex.quote(os.getcwd()),
         node_script=shlex.quote(_render_node_script(request)),
     )
 
 
 def require_accelerate(request: LaunchRequest) -> str:
-    """The value of --accelerate; raises `UserError` without it."""
+    """The value of --accelerate; raises `UserError` without it, or if there is no such file."""
     if request.accelerate is None:
         raise UserError("--slurm: add --accelerate: a job has only the GPUs that it requests")
+    check_accelerate_config(request.accelerate)
     return request.accelerate
 
 
@@ -154,7 +156,7 @@ def _render_node_script(request: LaunchRequest) -> str:
 
 
 def _launcher_command(request: LaunchRequest) -> list[str]:
-    command = ["./launch.sh", request.stage, request.config]
+    command = [*launcher(), request.stage, request.config]
     command += ["--accelerate", require_accelerate(request)]
     # Defaults are left out.
     if request.num_processes != "auto":

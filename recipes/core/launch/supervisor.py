@@ -16,7 +16,6 @@ import psutil
 from recipes.core.launch.command import Launch
 from recipes.core.launch.outcome import Outcome, determine_outcome, read_exit_reasons
 from recipes.core.launch.vllm_server import Server, check_ports, describe_exit, wait_until_healthy
-from recipes.core.paths import ROOT
 from recipes.core.runtime.stopping import (
     GRACE_SECONDS,
     LOST,
@@ -101,7 +100,6 @@ def _run(launch: Launch, signals: SignalRecorder, folder: Path) -> Outcome:
 def _start(command: list[str], environment: dict[str, str]) -> Process:
     return subprocess.Popen(
         command,
-        cwd=ROOT,
         env=os.environ | environment,
         # A session of its own: Ctrl-C reaches only the launcher, which forwards it once.
         start_new_session=True,
@@ -122,7 +120,6 @@ def _start_server(server: Server, log: Path, signals: SignalRecorder) -> Process
     with log.open("wb") as output:
         process = subprocess.Popen(
             server.command,
-            cwd=ROOT,
             env=os.environ | server.environment,
             stdout=output,
             stderr=subprocess.STDOUT,

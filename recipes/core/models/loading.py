@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recipes.core.errors import UserError, one_line
-from recipes.core.paths import ROOT
+from recipes.core.paths import find_path
 from recipes.core.runtime.device import has_accelerator, process_state, sharding
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def adapter_base(path: str | Path) -> str | None:
     base = str(json.loads(config.read_text(encoding="utf-8"))["base_model_name_or_path"])
     # Recipes name the models they ship relative to the repository, whatever the current folder is;
     # and a folder of outputs that was moved still holds the base that was made for its adapter.
-    for place in (Path(base), ROOT / base, Path(path).parent / Path(base).name):
+    for place in (find_path(base), Path(path).parent / Path(base).name):
         if place.is_dir():
             return base if place == Path(base) else str(place)
     return base

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from trl import ModelConfig
 
-from recipes.core.config import Config, reward_entries
+from recipes.core.config import Config, CorrectnessArguments, reward_entries
 from recipes.core.errors import UserError
 from recipes.core.preflight.batch import BatchArguments, check_batch
 from recipes.core.preflight.model import check_memory_keys, check_model_path, check_not_quantised
@@ -71,13 +71,6 @@ class EvaluationArguments:
 
     eval_strategy: str = "no"
     decontaminate: bool = True
-
-
-@dataclass
-class CorrectnessArguments:
-    """The key of `generate` and `evaluate` that names the reward for correctness."""
-
-    correctness_reward: str = "accuracy"
 
 
 def fail_fast(config: Config) -> None:

@@ -24,23 +24,31 @@ def check_model_path(key: str, name: str | None) -> str:
     """
     if not name:
         raise UserError(f"{key} is not set; write a hub id or the folder of a model")
-    path = Path(name)
-
-    # A folder must hold a model or an adapter.
-    if path.is_dir():
-        if any((path / file).is_file() for file in MODEL_FILES):
-            return name
-        content = ", ".join(sorted(p.name for p in path.iterdir())[:8]) or "nothing"
-        raise UserError(
-            f"{key}: {name!r} has no model (no config.json or adapter_config.json); "
-            f"it contains {content}"
-        )
-
-    # Anything else is a hub id, unless it is written like a path.
+    # Anything but a folder is a hub id, unless it is written like a path.
     looks_like_path = name.startswith((".", "/", "outputs/")) or name.count("/") > 1
-    if looks_like_path:
-        raise UserError(f"{key}: there is no folder {name!r}")
+    if looks_like_path or Path(name).is_dir():
+        return check_model_folder(key, Path(name), name)
     return name
+
+
+def check_model_folder(key: str, folder: Path, name: str | None = None) -> str:
+    """The path of a folder with a model, such as an artefact of the run; never a hub id.
+
+    Args:
+        name: how the user writes the path.
+
+    Raises `UserError` if there is no such folder, or no model or adapter in it.
+    """
+    name = name or str(folder)
+    if not folder.is_dir():
+        raise UserError(f"{key}: there is no folder {name!r}")
+    if any((folder / file).is_file() for file in MODEL_FILES):
+        return name
+    content = ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing"
+    raise UserError(
+        f"{key}: {name!r} has no model (no config.json or adapter_config.json); "
+        f"it contains {content}"
+    )
 
 
 def check_not_quantised(model_args: "ModelConfig") -> None:

@@ -3,10 +3,11 @@
 from typing import Any
 
 from recipes.core.training.finite_guard import FiniteGuard
+from recipes.core.training.model_card import ModelCard
 
 
-class RecipeTrainer(FiniteGuard):
-    """Mixin for trainers: stops at NaN, and trains nothing once all steps are done.
+class RecipeTrainer(ModelCard, FiniteGuard):
+    """Mixin for trainers: stops at NaN and after the last step, and writes a model card.
 
     It overrides transformers' private `_run_epoch`, one pass over the data.
     """

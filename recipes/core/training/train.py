@@ -30,6 +30,7 @@ from recipes.core.training.callbacks.data_order import ReproducibleOrder
 from recipes.core.training.callbacks.progress import ConsoleProgress
 from recipes.core.training.callbacks.stopping import GracefulStop
 from recipes.core.training.callbacks.watchdog import WatchdogProgress
+from recipes.core.training.model_card import Origin
 from recipes.core.training.recipe_trainer import RecipeTrainer
 
 logger = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ def train(
     # Callbacks: console, watchdog, stopping, data order, checkpoints.
     stop = GracefulStop(max_seconds)
     _set_callbacks(trainer, stop)
+    trainer.origin = Origin.of_run(run.config)  # for the model card
     run.measured["distributed_type"] = trainer.accelerator.distributed_type.value
 
     # From here on a hang is noticed, and SIGTERM saves instead of ending the process.
@@ -145,6 +147,8 @@ def _save(trainer: RecipeTrainer, run: TrainingRun) -> None:
     on_main_process(
         trainer.args, lambda: verify_saved_weights(run.folder, names, tied_tensor_names(model))
     )
+    # Again after saving: peft writes the path of the base into the card of an adapter.
+    trainer.create_model_card(model_name=run.folder.name)
     trainer.save_state()
     # A run that could not learn is done as well, but no success.
     problem = trainer.learning_problem()
