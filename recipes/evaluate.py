@@ -38,7 +38,7 @@ from recipes.core.runs.fingerprints import dataset_fingerprint, model_sha256
 from recipes.core.runs.manifest import write_manifest
 from recipes.core.runtime.device import process_state
 from recipes.core.runtime.entrypoint import run_stage
-from rewards import get_reward
+from rewards import get_reward, needs_answer
 
 
 @dataclass
@@ -72,7 +72,8 @@ def main() -> None:
     # These lines find mistakes within a second: paths of all models, rewards, missing datasets.
     fail_fast(config)
     models = list_models(config)
-    benchmarks = load_benchmarks(args, config.source)
+    need_answer = needs_answer(get_reward(args.correctness_reward))
+    benchmarks = load_benchmarks(args, config.source, need_answer)
 
     # Every model answers every benchmark; what is already on the disk is not sampled again.
     scores = ScoreBook(config.parse(RunArguments).seed)

@@ -1,7 +1,7 @@
 """Configuration of a stage: which keys it takes, and what the user set them to."""
 
 from recipes.core.config.config import Config, load_config, read_config
-from recipes.core.config.rewards import RewardArguments, reward_entries
+from recipes.core.config.rewards import RewardArguments, reward_entries, rewards_need_answer
 from recipes.core.config.stage import RunArguments, StageSpec
 
 __all__ = [
@@ -12,4 +12,5 @@ __all__ = [
     "load_config",
     "read_config",
     "reward_entries",
+    "rewards_need_answer",
 ]

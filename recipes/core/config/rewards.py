@@ -6,6 +6,7 @@ from typing import Any
 from recipes.core.config.config import Config, ControlArguments
 from recipes.core.config.yaml_files import parse_list
 from recipes.core.errors import UserError
+from rewards import build_rewards, needs_answer
 
 # Names that `trl grpo` accepts in reward_funcs.
 TRL_REWARDS = ("accuracy_reward", "reasoning_accuracy_reward", "think_format_reward")
@@ -57,6 +58,12 @@ def reward_entries(config: Config) -> list[Any]:
             f"[{{name: accuracy, weight: 1.0}}], got {entries!r}"
         )
     return entries
+
+
+def rewards_need_answer(config: Config) -> bool:
+    """Whether a reward of the run scores nothing without gold answers."""
+    functions, _ = build_rewards(reward_entries(config))
+    return any(needs_answer(function.reward) for function in functions)
 
 
 def _control_entries(control: str) -> list[Any]:

@@ -33,12 +33,14 @@ class Benchmark:
     questions: "Dataset"
 
 
-def load_benchmarks(args: BenchmarkArguments, source: str) -> list[Benchmark]:
+def load_benchmarks(
+    args: BenchmarkArguments, source: str, needs_answer: bool = True
+) -> list[Benchmark]:
     """All sets of questions for evaluation; the first is `held_out`."""
     benchmarks = []
     for name, arguments in benchmark_arguments(args, source).items():
         questions = load_questions(
-            arguments, arguments.dataset_test_split, arguments.max_eval_samples
+            arguments, arguments.dataset_test_split, arguments.max_eval_samples, needs_answer
         )
         benchmarks.append(Benchmark(name, arguments, drop_duplicates(questions)))
     return benchmarks
