@@ -183,7 +183,7 @@ NESTED = [
 
 
 @pytest.mark.parametrize(
-    "path", ["reward_model.ground_truth", "info.ground_truth", "turns.1.value"]
+    "path", ["reward_model.ground_truth", "info.ground_truth", "turns.1.value", "turns.-1.value"]
 )
 def test_a_nested_gold_is_found_by_its_path(tmp_path, path):
     (row,) = load(tmp_path, NESTED, answer_column=path)
@@ -201,6 +201,7 @@ def test_a_name_with_a_dot_may_be_a_column_and_a_question_may_be_nested(tmp_path
         ("reward_model", "row 1: holds a mapping with the keys ground_truth, style"),
         ("reward_model.gold", "is in no row; 'reward_model' has: ground_truth, style"),
         ("reward_model.style.name", "'reward_model.style' holds no mapping"),
+        ("turns.2.value", "'turns' holds no mapping"),
         ("info.gold", "'info' has: ground_truth"),
         ("gold.value", "there is no column 'gold.value'; there are: prompt, reward_model"),
     ],

@@ -125,6 +125,11 @@ def test_every_kind_of_source_has_slices(tmp_path, kind, split, levels):
         ("s3://bucket/train.jsonl", "train", "only http://, https:// and hf:// are fetched"),
         ("hf://gsm8k", "train", "write hf://datasets/owner/name/path/of/the/file.jsonl"),
         ("hf://datasets/owner/name/train.jsonl", "train", "offline mode is enabled"),
+        (
+            "https://huggingface.co/datasets/owner/name/blob/main/a/train.jsonl",
+            "train",
+            "/datasets/owner/name/resolve/main/a/train.jsonl: offline mode is enabled",
+        ),
     ],
 )
 def test_a_source_that_cannot_be_read_is_one_clear_line(monkeypatch, name, split, message):

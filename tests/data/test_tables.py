@@ -77,6 +77,11 @@ def test_a_guess_is_said(tmp_path, caplog, content, word):
     assert word in caplog.text
 
 
+def test_what_is_quoted_in_the_header_divides_nothing(tmp_path):
+    (row,) = read(tmp_path, "a.csv", '"a; b; c",answer\n1,x\n')
+    assert row == {"a; b; c": 1, "answer": "x"}
+
+
 @pytest.mark.parametrize(
     ("cells", "values"),
     [

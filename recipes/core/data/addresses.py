@@ -20,6 +20,10 @@ TIMEOUT_SECONDS = 60.0  # without a single byte
 
 # matches: hf://datasets/openai/gsm8k@main/main/train.jsonl
 _HUB = re.compile(r"hf://datasets/(?P<id>[^/@]+/[^/@]+)(?:@(?P<revision>[^/]+))?(?:/(?P<file>.+))?")
+# matches: https://huggingface.co/datasets/openai/gsm8k/blob/main/main/train.jsonl
+_HUB_FILE = re.compile(
+    r"https?://huggingface\.co/datasets/([^/?#]+/[^/?#]+)/(?:blob|resolve|raw)/([^/?#]+)/([^?#]+)"
+)
 # matches: https://huggingface.co/datasets/openai/gsm8k
 _HUB_PAGE = re.compile(r"https?://huggingface\.co/datasets/([^/?#]+/[^/?#]+)/?")
 
@@ -57,6 +61,9 @@ def fetch(address: str) -> Iterator[Path]:
         UserError: the file cannot be fetched.
     """
     # The hub keeps its files in a cache.
+    page = _HUB_FILE.match(address)
+    if page:
+        address = f"hf://datasets/{page[1]}@{page[2]}/{page[3]}"
     if address.startswith("hf://"):
         yield _fetch_from_hub(address)
         return

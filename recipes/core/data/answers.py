@@ -34,7 +34,9 @@ def read_golds(
     has_golds = any(has_column(dataset, name) for name in answer_candidates(args))
     if not (needs_answer or is_named or has_golds):
         return None
-    column = find_column(dataset, "answer_column", args.answer_column, ANSWER_COLUMNS, where)
+    advice = ", or use only rewards that need no gold"
+    written = args.answer_column
+    column = find_column(dataset, "answer_column", written, ANSWER_COLUMNS, where, advice)
     where = f"{where}, column {column!r}"
 
     # Read the golds, each as text.

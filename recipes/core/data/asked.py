@@ -88,7 +88,7 @@ def _read_last_turn(cell: list[Any]) -> Asked | None:
     conversation = read_conversation(cell)
     messages = drop_answer(conversation)
     # The messages before the last one are examples and the system prompt.
-    if not messages or not messages[-1]["content"].strip():
+    text = messages[-1]["content"] if messages else None
+    if not text or not text.strip():
         return None
-    is_answered = len(messages) < len(conversation)
-    return Asked(messages[-1]["content"], messages, is_answered)
+    return Asked(text, messages, answered=len(messages) < len(conversation))

@@ -1,10 +1,11 @@
 """Finds the cells of a column, or of a dotted path into one: `reward_model.ground_truth`.
 
 A part of a path is the key of a mapping, also of one that is stored as JSON text, or the number of
-an element in a list: `conversations.0.value`.
+an element in a list: `conversations.0.value`, `messages.-1.content`.
 """
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +16,16 @@ from recipes.core.errors import UserError
 if TYPE_CHECKING:
     from datasets import Dataset
 
+_INDEX = re.compile(r"-?\d{1,9}")  # matches: 0  -1
+
 
 def find_column(
-    dataset: "Dataset", key: str, written: str | None, usual_names: Sequence[str], where: str
+    dataset: "Dataset",
+    key: str,
+    written: str | None,
+    usual_names: Sequence[str],
+    where: str,
+    advice: str = "",
 ) -> str:
     """The column or path that the recipe names with `key`, else the first usual one there is.
 
@@ -30,7 +38,7 @@ def find_column(
             return column
     raise UserError(
         f"{where}: there is no column {candidates[0]!r}; "
-        f"there are: {', '.join(dataset.column_names)}. Write `{key}`"
+        f"there are: {', '.join(dataset.column_names)}. Write `{key}`{advice}"
     )
 
 
@@ -81,8 +89,9 @@ def _follow(value: Any, path: Sequence[str]) -> Any:
             value = _parse_mapping(value)
         if isinstance(value, dict):
             value = value.get(part)
-        elif isinstance(value, list) and part.isdecimal() and int(part) < len(value):
-            value = value[int(part)]
+        elif isinstance(value, list) and _INDEX.fullmatch(part):
+            index = int(part)
+            value = value[index] if -len(value) <= index < len(value) else None
         else:
             return None
     return value

@@ -7,6 +7,7 @@ of the text NA, and 1.0 of a 1 beside 2.5.
 import io
 import json
 import logging
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 DELIMITERS = (",", ";", "\t", "|")
+_QUOTED = re.compile(r'"[^"]*"')  # matches: "question; in words"
 # How a delimiter that cannot be seen is written in YAML or in a shell.
 _NAMED_DELIMITERS = {"\\t": "\t", "tab": "\t"}
 
@@ -152,7 +154,7 @@ def _choose_delimiter(path: Path, text: str, delimiter: str | None) -> str:
         return "\t"
 
     # The header has names, in which these characters hardly occur.
-    header = text.lstrip("\r\n").partition("\n")[0]
+    header = _QUOTED.sub("", text.lstrip("\r\n").partition("\n")[0])
     separator = max(DELIMITERS, key=header.count)
     if separator != ",":
         logger.warning(

@@ -57,7 +57,7 @@ def read_conversation(value: list[Any]) -> Messages:
         content = _text_of_parts(message.get("content"))
         if not isinstance(content, str | None):
             raise ValueError(f"a list whose message {number} has no text as `content`")
-        messages.append(message | {"content": content or ""})
+        messages.append(message | {"content": content})
     return messages
 
 
