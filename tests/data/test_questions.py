@@ -82,6 +82,7 @@ def test_rows_without_an_answer_are_left_out_and_counted(tmp_path, caplog):
         ("", None, None),
         (["#### 1", "?", "#### 2"], PATTERN, ["1", "2"]),  # of several, each
         ([" "], None, None),
+        ("no", "(yes)?", None),  # it matches, but its group does not
     ],
 )
 def test_an_answer_is_the_group_of_the_pattern_or_the_whole_cell(value, pattern, answer):
@@ -220,6 +221,11 @@ def test_rows_without_golds_are_for_rewards_that_need_none(tmp_path, rows):
     assert row["question_id"] == question_id("1?", None)
     with pytest.raises(UserError, match="answer"):
         load(tmp_path, rows)
+
+
+def test_a_pattern_for_golds_is_no_reason_to_need_them(tmp_path):
+    rows = [{"prompt": "1?"}]
+    assert load(tmp_path, rows, needs_answer=False, answer_pattern=PATTERN)["answer"][0] is None
 
 
 def test_golds_that_are_named_are_needed(tmp_path):

@@ -29,10 +29,10 @@ def read_golds(
     dataset: "Dataset", args: "DataArguments", where: str, needs_answer: bool
 ) -> list[Gold | None] | None:
     """The gold of each row; `None` for all of them if there are none, and none is needed."""
-    # A recipe that names the golds means them.
-    is_named = bool(args.answer_column or args.answer_pattern)
+    # A recipe that names a column means it.
+    is_needed = needs_answer or bool(args.answer_column)
     has_golds = any(has_column(dataset, name) for name in answer_candidates(args))
-    if not (needs_answer or is_named or has_golds):
+    if not (is_needed or has_golds):
         return None
     advice = ", or use only rewards that need no gold"
     written = args.answer_column
@@ -54,7 +54,7 @@ def read_golds(
     # A row without an answer cannot be scored.
     missing = golds.count(None)
     if missing == len(golds):
-        if not (needs_answer or is_named):
+        if not (is_needed or pattern):
             return None
         problem = "has no answers"
         if pattern:
@@ -82,12 +82,19 @@ def extract_answer(value: Any, pattern: re.Pattern[str] | None) -> Gold | None:
     gold = read_gold(value)
     if pattern is None or gold is None:
         return gold
-    # The group of the pattern, in the only text or in each of several.
+    # In the only text, or in each of several.
     if isinstance(gold, str):
-        found = pattern.search(gold)
-        return found[1].strip() or None if found else None
-    matches = [pattern.search(text) for text in gold]
-    return [match[1].strip() for match in matches if match and match[1].strip()] or None
+        return _find_group(pattern, gold) or None
+    found = [_find_group(pattern, text) for text in gold]
+    return [text for text in found if text] or None
+
+
+def _find_group(pattern: re.Pattern[str], text: str) -> str:
+    """What the group of the pattern matches; empty if nothing."""
+    match = pattern.search(text)
+    if match is None or match[1] is None:
+        return ""
+    return match[1].strip()
 
 
 def meaning_of_several(args: "DataArguments", where: str) -> str:
