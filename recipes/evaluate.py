@@ -42,7 +42,7 @@ from recipes.core.runs.fingerprints import dataset_fingerprint
 from recipes.core.runs.manifest import write_manifest
 from recipes.core.runtime.device import process_state
 from recipes.core.runtime.entrypoint import run_stage
-from rewards import get_reward
+from rewards import get_reward, needs_answer
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +80,8 @@ def main() -> None:
     not_scored = NotScored()
     single_model = config.parse(ModelConfig).model_name_or_path
     models = list_models(args.models, single_model, config.run_dir, not_scored)
-    benchmarks = load_benchmarks(args, config.source, not_scored.instead_of_error)
+    need_answer = needs_answer(get_reward(args.correctness_reward))
+    benchmarks = load_benchmarks(args, config.source, not_scored.instead_of_error, need_answer)
     if not models or not benchmarks:
         not_scored.raise_all()
     for line in not_scored.lines():

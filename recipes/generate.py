@@ -49,7 +49,7 @@ from recipes.core.runs.fingerprints import dataset_fingerprint, model_sha256
 from recipes.core.runs.manifest import write_manifest
 from recipes.core.runtime.device import process_state
 from recipes.core.runtime.entrypoint import run_stage
-from rewards import get_reward
+from rewards import get_reward, needs_answer
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -100,7 +100,8 @@ def main() -> None:
     # These lines find mistakes within a second: the teacher's path, rewards, a missing dataset.
     fail_fast(config)
     teacher = teacher_name(config)
-    questions = load_questions(args, args.dataset_train_split, args.max_train_samples)
+    need_answer = needs_answer(get_reward(args.correctness_reward))
+    questions = load_questions(args, args.dataset_train_split, args.max_train_samples, need_answer)
     held_out = benchmark_questions(args, config.source) if selection.decontaminate else []
 
     # Sample: every question is answered `num_generations` times, and every answer is scored.

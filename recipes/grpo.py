@@ -19,6 +19,7 @@ from recipes.core.config import (
     StageSpec,
     load_config,
     reward_entries,
+    rewards_need_answer,
 )
 from recipes.core.data import (
     DataArguments,
@@ -26,6 +27,7 @@ from recipes.core.data import (
     load_eval_questions,
     load_questions,
     longest_first,
+    source_name,
 )
 from recipes.core.models import configure_model
 from recipes.core.preflight import check_completion_fits, check_one_step, fail_fast
@@ -61,7 +63,8 @@ def main() -> None:
 
     # These lines find mistakes within a second: paths, rewards, a batch that does not divide.
     fail_fast(config)
-    questions = load_questions(args, args.dataset_train_split, args.max_train_samples)
+    need_answer = rewards_need_answer(config)
+    questions = load_questions(args, args.dataset_train_split, args.max_train_samples, need_answer)
 
     # From here on torch is needed, and importing it takes seconds.
     from trl import get_peft_config, get_quantization_config
@@ -69,10 +72,11 @@ def main() -> None:
     from recipes.core.training import RecipeGRPOTrainer, RolloutLog, train
 
     # Rewards: functions that score completions, and what each score is worth. The prefix is what
-    # the chat template has already written of the reply, such as <think>.
+    # the prompts already have of the reply, such as <think>.
     base_model = starting_model(config, model_args)
     tokenizer = load_tokenizer(base_model, args.chat_template, revision=model_args.model_revision)
-    reward_funcs, weights = build_rewards(reward_entries(config), prefix=prefilled_text(tokenizer))
+    prefix = prefilled_text(tokenizer, questions[0]["prompt"])
+    reward_funcs, weights = build_rewards(reward_entries(config), prefix)
 
     # TRL's arguments, and in them how the model is loaded; final from here on.
     training_args = config.parse_training(reward_weights=weights)
@@ -84,7 +88,7 @@ def main() -> None:
     check_one_step(
         len(questions), training_args.generation_batch_size, training_args.num_generations
     )
-    eval_questions = load_eval_questions(args, training_args, tokenizer)
+    eval_questions = load_eval_questions(args, training_args, tokenizer, need_answer)
 
     # The run: its folder, its provenance, and the checkpoint that it resumes from, if any.
     inputs = {"dataset": questions, "model": base_model}
@@ -113,7 +117,7 @@ def main() -> None:
     # The longest prompt is for the estimate that a run without enough memory ends with.
     longest = max(questions["prompt_tokens"])
     train(trainer, run, longest, max_seconds=args.max_seconds)
-    run.log_summary(f"{len(questions)} questions of {args.dataset_name}", wrote=str(run.folder))
+    run.log_summary(f"{len(questions)} questions of {source_name(args)}", wrote=str(run.folder))
 
 
 def longest_questions_first(questions: "Dataset", training_args: Any) -> "Dataset":

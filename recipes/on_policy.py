@@ -22,6 +22,7 @@ from recipes.core.data import (
     drop_long_prompts,
     load_eval_questions,
     load_questions,
+    source_name,
 )
 from recipes.core.models import configure_model, load_model, weight_dtype
 from recipes.core.preflight import (
@@ -73,7 +74,9 @@ def main() -> None:
     # These lines find mistakes within a second: paths of both models, an unreadable dataset.
     fail_fast(config)
     teacher_name = teacher_path(config)
-    questions = load_questions(args, args.dataset_train_split, args.max_train_samples)
+    questions = load_questions(
+        args, args.dataset_train_split, args.max_train_samples, needs_answer=False
+    )
 
     # From here on torch is needed, and importing it takes seconds.
     from trl import get_peft_config, get_quantization_config
@@ -96,7 +99,7 @@ def main() -> None:
     tokenizer = load_tokenizer(base_model, args.chat_template, revision=model_args.model_revision)
     check_teacher(teacher_name, teacher_args, model_args, tokenizer)
     questions = drop_long_prompts(questions, tokenizer, args.max_prompt_length)
-    eval_questions = load_eval_questions(args, training_args, tokenizer)
+    eval_questions = load_eval_questions(args, training_args, tokenizer, needs_answer=False)
     check_completion_fits(model_args, questions, training_args.max_completion_length)
     check_one_step(len(questions), step_size(training_args), num_generations=1)
 
@@ -119,7 +122,7 @@ def main() -> None:
         peft_config=get_peft_config(model_args),
     )
     train(trainer, run)
-    read = f"{len(questions)} questions of {args.dataset_name} and {teacher_name}"
+    read = f"{len(questions)} questions of {source_name(args)} and {teacher_name}"
     run.log_summary(read, wrote=str(run.folder))
 
 

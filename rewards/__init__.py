@@ -27,7 +27,7 @@ from rewards.correctness.llm_judge import LLMJudge
 from rewards.correctness.reasoning_gym import ReasoningGym
 from rewards.correctness.reward_model import RewardModel
 from rewards.dotted_path import import_callable, is_dotted, split_path
-from rewards.interface import BatchReward, Reward, RewardError
+from rewards.interface import BatchReward, Reward, RewardError, needs_answer
 from rewards.isolation.sandbox import SandboxError
 from rewards.random_reward import Random
 from rewards.scoring import score_completions
@@ -54,6 +54,7 @@ __all__ = [
     "RewardFunction",
     "build_rewards",
     "get_reward",
+    "needs_answer",
     "score_completions",
     "text_of",
 ]

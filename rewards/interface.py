@@ -1,5 +1,6 @@
 """The interface of a reward: the types that every reward, the TRL adapter and the audit share."""
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -39,13 +40,15 @@ class BatchReward:
     For rewards that compare the completions of a group, send them to worker processes, or run a
     model over all of them. Called with one completion, it is a reward like any other.
 
-    Class attributes, which every reward may define (the audit reads them):
+    Class attributes, which every reward may define (the audit reads the first two):
         best_score: score of an ideal completion; `None` if the scale is unknown.
         audit_example: a row that the reward can score, for rewards of correctness.
+        needs: the columns without which the reward scores nothing, such as `answer`.
     """
 
     best_score: ClassVar[float | None] = 1.0
     audit_example: ClassVar[AuditExample | None] = None
+    needs: ClassVar[tuple[str, ...]] = ()
 
     def check(self) -> None:
         """Raises `ValueError` for a problem that is known before the first batch.
@@ -59,3 +62,16 @@ class BatchReward:
 
     def __call__(self, completion: str, **row: Any) -> float | None:
         return self.score_batch([completion], [row]).scores[0]
+
+
+def needs_answer(reward: Callable[..., Any]) -> bool:
+    """Whether a reward scores nothing without gold answers.
+
+    Its class attribute `needs` says so, or an argument `answer` without a default. Functions in
+    TRL's form, which take `completions`, are not asked.
+    """
+    if "answer" in getattr(reward, "needs", ()):
+        return True
+    parameters = inspect.signature(reward).parameters
+    answer = parameters.get("answer")
+    return "completion" in parameters and answer is not None and answer.default is answer.empty

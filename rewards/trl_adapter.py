@@ -55,6 +55,8 @@ class RewardFunction:
     def _call(self, completions: Sequence[Any], columns: dict[str, Any]) -> ScoredBatch:
         reward = partial(self.reward, **self.parameters) if self.parameters else self.reward
         texts = [self.prefix + text_of(completion) for completion in completions]
+        # A parameter of the recipe wins over a column of its name.
+        columns = {name: cells for name, cells in columns.items() if name not in self.parameters}
         return score_completions(reward, self.name, texts, _rows(columns, len(completions)))
 
     def _log(self, batch: ScoredBatch, log_metric: LogMetric | None, seconds: float) -> None:
@@ -76,7 +78,7 @@ class ColumnRewardFunction(RewardFunction):
 
     def _call(self, completions: Sequence[Any], columns: dict[str, Any]) -> ScoredBatch:
         with errors_naming(self.name, f"a batch of {len(completions)} completions"):
-            scores = self.reward(completions=completions, **columns, **self.parameters)
+            scores = self.reward(**{**columns, **self.parameters, "completions": completions})
         return ScoredBatch(check_scores(self.name, scores, len(completions)))
 
 
@@ -88,7 +90,8 @@ class AsyncRewardFunction(ColumnRewardFunction):
     ) -> list[float | None]:
         started = time.perf_counter()
         with errors_naming(self.name, f"a batch of {len(completions)} completions"):
-            scores = await self.reward(completions=completions, **columns, **self.parameters)
+            arguments = {**columns, **self.parameters, "completions": completions}
+            scores = await self.reward(**arguments)
         batch = ScoredBatch(check_scores(self.name, scores, len(completions)))
         self._log(batch, columns.get("log_metric"), time.perf_counter() - started)
         return batch.scores

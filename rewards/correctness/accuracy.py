@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from rewards.answers.compare import Comparison, compare
 from rewards.answers.normalize import boxed, normalize, unboxed
 from rewards.answers.quantity import read_value
+from rewards.answers.several import score_each_answer
 from rewards.audit_cases import NEAR_42, AuditExample
 from rewards.completion import parse_completion
 from rewards.interface import BatchReward, Row, ScoredBatch
@@ -38,12 +39,16 @@ class Accuracy(BatchReward):
     timeout_seconds: float = 1.0
     memory_mb: int = 1024
 
+    needs: ClassVar[tuple[str, ...]] = ("answer",)
     audit_example: ClassVar[AuditExample] = AuditExample({"answer": "42"}, "42", dict(NEAR_42))
 
     def __post_init__(self) -> None:
         Limits(self.timeout_seconds, self.memory_mb)
 
     def score_batch(self, completions: Sequence[str], rows: Sequence[Row]) -> ScoredBatch:
+        return score_each_answer(self._score_batch, completions, rows)
+
+    def _score_batch(self, completions: Sequence[str], rows: Sequence[Row]) -> ScoredBatch:
         pool = get_pool(Limits(self.timeout_seconds, self.memory_mb))
         golds = [_gold_text(row.get("answer")) for row in rows]
         unreadable = _find_unreadable(golds, pool)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from rewards.answers.normalize import normalize
+from rewards.answers.several import best_score
 from rewards.audit_cases import AuditExample
 from rewards.completion import parse_completion
 
@@ -41,6 +42,11 @@ class Choice:
     )
 
     def __call__(self, completion: str, answer: Any, **row: Any) -> float | None:
+        # Of several golds one may be enough; an answer names no more than one letter.
+        if isinstance(answer, list | tuple):
+            if row.get("answer_is") != "any" and len(answer) > 1:
+                return None
+            return best_score([self(completion, one) for one in answer])
         gold = _read_letter(str(answer))
         if gold is None:
             return None

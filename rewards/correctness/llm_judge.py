@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
 
+from rewards.answers.several import describe_answers
 from rewards.completion import ParsedCompletion, parse_completion
 from rewards.interface import BatchReward, Row, ScoredBatch
 
@@ -66,6 +67,7 @@ class LLMJudge(BatchReward):
 
     # The ideal completion of the audit need not convince a judge.
     best_score: ClassVar[float | None] = None
+    needs: ClassVar[tuple[str, ...]] = ("answer",)
 
     def __post_init__(self) -> None:
         if importlib.util.find_spec("openai") is None:
@@ -94,7 +96,7 @@ class LLMJudge(BatchReward):
         """The prompt with its placeholders filled; braces in the data stay as they are."""
         texts = {
             "{question}": str(row.get("question")),
-            "{answer}": str(row.get("answer")),
+            "{answer}": describe_answers(row.get("answer"), row.get("answer_is")),
             "{completion}": answer,
         }
         # One pass, not three `replace`: the data may contain a placeholder.

@@ -33,6 +33,7 @@ class ReasoningGym(BatchReward):
     timeout_seconds: float = 1.0
     memory_mb: int = 1024
 
+    needs: ClassVar[tuple[str, ...]] = ("answer",)
     audit_example: ClassVar[AuditExample] = AuditExample(
         {"answer": "42", "metadata": {"source_dataset": "chain_sum"}}, "42", dict(NEAR_42)
     )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rewards.correctness.accuracy import Accuracy
-from rewards.interface import BatchReward, Reward, Row, ScoredBatch
+from rewards.interface import BatchReward, Reward, Row, ScoredBatch, needs_answer
 from rewards.scoring import score_completions
 
 
@@ -31,6 +31,11 @@ class Cosine(BatchReward):
     min_value_correct: float = 0.5
     max_value_correct: float = 1.0
     correctness_reward: Reward = field(default_factory=Accuracy)
+
+    @property
+    def needs(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Those of the correctness reward, as far as they are known."""
+        return ("answer",) if needs_answer(self.correctness_reward) else ()
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from rewards.correctness.accuracy import Accuracy
-from rewards.interface import BatchReward, Reward, Row, ScoredBatch
+from rewards.interface import BatchReward, Reward, Row, ScoredBatch, needs_answer
 from rewards.scoring import score_completions
 
 
@@ -29,6 +29,11 @@ class GroupLength(BatchReward):
 
     # The ideal completion of the audit is as long as the others.
     best_score: ClassVar[float | None] = 0.0
+
+    @property
+    def needs(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Those of the correctness reward, as far as they are known."""
+        return ("answer",) if needs_answer(self.correctness_reward) else ()
 
     def score_batch(self, completions: Sequence[str], rows: Sequence[Row]) -> ScoredBatch:
         correct = score_completions(

@@ -73,3 +73,17 @@ def test_a_reward_that_raises_or_returns_no_score_stops_the_run_and_names_the_ro
         RewardFunction(broken, "broken")(completions=["a", "b"])
     with pytest.raises(RewardError, match="'strange' returned nan on row 0"):
         RewardFunction(strange, "strange")(completions=["a"])
+
+
+@pytest.mark.parametrize(
+    ("entry", "scores"),
+    [
+        ({"name": "repeats_gold", "times": 2}, [0.0, 1.0]),  # one completion
+        ({"name": "longer", "bonus": 0.5}, [1.5, 2.5]),  # TRL's form
+    ],
+)
+def test_a_parameter_of_the_recipe_wins_over_a_column_of_its_name(entry, scores):
+    (function,), _ = build_rewards([entry | {"name": f"{USER_REWARDS}:{entry['name']}"}])
+    texts = [[{"role": "assistant", "content": text}] for text in ("a", "aa")]
+    columns = {"answer": ["a", "a"], "times": [1, 1], "bonus": [9.0, 9.0]}
+    assert function(completions=texts, **columns) == scores

@@ -8,6 +8,7 @@ import yaml
 from recipes.core.config.config import Config, ControlArguments
 from recipes.core.config.yaml_files import parse_list
 from recipes.core.errors import UserError, one_line
+from rewards import build_rewards, needs_answer
 
 # Names that `trl grpo` accepts in reward_funcs, and the rewards that they are. The last one is a
 # factory there, with these lengths.
@@ -86,6 +87,12 @@ def reward_entries(config: Config) -> list[Any]:
             f"[{{name: accuracy, weight: 1.0}}], got {entries!r}"
         )
     return entries
+
+
+def rewards_need_answer(config: Config) -> bool:
+    """Whether a reward of the run scores nothing without gold answers."""
+    functions, _ = build_rewards(reward_entries(config))
+    return any(needs_answer(function.reward) for function in functions)
 
 
 def _control_entries(control: str) -> list[Any]:

@@ -5,6 +5,7 @@ from recipes.core.data.decontaminate import benchmark_questions
 from recipes.core.data.filters import drop_duplicates, drop_long_prompts, load_eval_questions
 from recipes.core.data.order import longest_first
 from recipes.core.data.questions import DataArguments, load_questions
+from recipes.core.data.sources import source_name
 
 __all__ = [
     "Benchmark",
@@ -17,4 +18,5 @@ __all__ = [
     "load_eval_questions",
     "load_questions",
     "longest_first",
+    "source_name",
 ]

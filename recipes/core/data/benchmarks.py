@@ -44,17 +44,19 @@ def load_benchmarks(
     args: BenchmarkArguments,
     source: str,
     instead_of_error: Callable[[str], AbstractContextManager[None]],
+    needs_answer: bool = True,
 ) -> list[Benchmark]:
     """The sets of questions for evaluation that can be read; the first is `held_out`.
 
     Args:
         instead_of_error: what to do around reading the set of a name; may catch `UserError`.
+        needs_answer: whether a question without a gold is left out.
     """
     benchmarks = []
     for name, arguments in benchmark_arguments(args, source).items():
         with instead_of_error(name):
             questions = load_questions(
-                arguments, arguments.dataset_test_split, arguments.max_eval_samples
+                arguments, arguments.dataset_test_split, arguments.max_eval_samples, needs_answer
             )
             benchmarks.append(Benchmark(name, arguments, drop_duplicates(questions)))
     return benchmarks

@@ -36,7 +36,7 @@ def benchmark_questions(args: BenchmarkArguments, source: str) -> list[str]:
 
         # The whole split counts, not only the `max_eval_samples` that are evaluated.
         try:
-            questions += load_questions(benchmark, split)["question"]
+            questions += load_questions(benchmark, split, needs_answer=False)["question"]
         except UserError as error:
             logger.warning("the traces are not compared with the set %s: %s", name, error)
     return questions

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from recipes.core.data.questions import DataArguments, load_questions
 from recipes.core.errors import UserError
-from recipes.core.prompts.messages import Messages, render_prompt
+from recipes.core.prompts.messages import Prompt, lacks_special_tokens, render_prompt
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -23,9 +23,10 @@ def drop_long_prompts(
     """
 
     # Measure in batches: a fast tokenizer then uses all of its threads.
-    def measure(batch: dict[str, list[Messages]]) -> dict[str, list[int]]:
+    def measure(batch: dict[str, list[Prompt]]) -> dict[str, list[int]]:
         texts = [render_prompt(tokenizer, prompt) for prompt in batch["prompt"]]
-        token_ids = tokenizer(texts, add_special_tokens=False)["input_ids"]
+        add_special_tokens = lacks_special_tokens(batch["prompt"][0])
+        token_ids = tokenizer(texts, add_special_tokens=add_special_tokens)["input_ids"]
         return {"prompt_tokens": [len(ids) for ids in token_ids]}
 
     measured = dataset.map(measure, batched=True, desc="measuring prompts", keep_in_memory=True)
@@ -66,10 +67,13 @@ def drop_duplicates(dataset: "Dataset") -> "Dataset":
 
 
 def load_eval_questions(
-    args: DataArguments, training_args: Any, tokenizer: "PreTrainedTokenizerBase"
+    args: DataArguments,
+    training_args: Any,
+    tokenizer: "PreTrainedTokenizerBase",
+    needs_answer: bool = True,
 ) -> "Dataset | None":
     """The held-out questions of a training stage; `None` if it does not evaluate."""
     if training_args.eval_strategy == "no":
         return None
-    questions = load_questions(args, args.dataset_test_split, args.max_eval_samples)
+    questions = load_questions(args, args.dataset_test_split, args.max_eval_samples, needs_answer)
     return drop_long_prompts(questions, tokenizer, args.max_prompt_length)

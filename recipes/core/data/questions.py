@@ -1,4 +1,4 @@
-"""Questions with answers, from a hub id, a folder, a file or a function.
+"""Questions with answers, from a hub id, a folder, a file, an address or a function.
 
 One row of what `load_questions` returns, here from GSM8K:
 
@@ -7,151 +7,146 @@ One row of what `load_questions` returns, here from GSM8K:
                 {"role": "user", "content": "Natalia sold ..."}],
      "question_id": "b5e1a6f9c3d2e804"}
 
-All other columns of the dataset stay, so that a reward can use them.
+The prompt is a plain text where TRL's column `prompt` holds one. The answer is a list of texts
+where rows have several, and `None` where there are no golds. All other columns of the dataset stay,
+so that a reward can use them.
 """
 
 import hashlib
 import logging
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from trl import ScriptArguments
-
-from recipes.core.data.sources import load_split
+from recipes.core.data.answers import answer_candidates, meaning_of_several, read_golds
+from recipes.core.data.asked import Asked, read_questions
+from recipes.core.data.cells import find_column, read_cells
+from recipes.core.data.columns import replace_columns
+from recipes.core.data.golds import Gold
+from recipes.core.data.sources import SourceArguments, load_split, source_name
 from recipes.core.errors import UserError
-from recipes.core.prompts.messages import to_messages
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 logger = logging.getLogger(__name__)
 
-# Where questions and answers are looked for; the second name of each is TRL's.
+# Where questions are looked for; the second name is TRL's.
 QUESTION_COLUMNS = ("question", "prompt")
-ANSWER_COLUMNS = ("answer", "solution")
+PLAIN_COLUMN = "prompt"  # in which TRL's datasets have texts that are no questions of a chat
+
+# How several answers of a row are meant.
+ANSWER_IS = ("any", "set", "list")
 
 
 @dataclass
-class DataArguments(ScriptArguments):
+class DataArguments(SourceArguments):
     """Keys that choose the questions, besides TRL's `dataset_name`, `dataset_train_split` ..."""
 
     question_column: str | None = None
     answer_column: str | None = None
     answer_pattern: str | None = None
+    answer_is: str | None = None
     max_train_samples: int | None = None
     max_eval_samples: int | None = None
     max_prompt_length: int | None = None
     system_prompt: str | None = None
     chat_template: str | None = None
 
+    def __post_init__(self) -> None:
+        if self.answer_is not in (None, *ANSWER_IS):
+            raise UserError(f"answer_is is {self.answer_is!r}; write {', '.join(ANSWER_IS)}")
 
-def load_questions(args: DataArguments, split: str, max_samples: int | None = None) -> "Dataset":
-    """The rows of `split` with `question`, `answer`, `prompt` (chat messages) and `question_id`.
 
-    Rows without an answer, or in which `answer_pattern` finds none, are left out and counted.
+def load_questions(
+    args: DataArguments, split: str, max_samples: int | None = None, needs_answer: bool = True
+) -> "Dataset":
+    """The rows of `split` with `question`, `answer`, `prompt` and `question_id`.
+
+    Rows without a question, without an answer, or in which `answer_pattern` finds none, are left
+    out and counted.
+
+    Args:
+        needs_answer: whether a dataset without golds is refused; otherwise each `answer` is `None`.
 
     Raises:
         UserError: names the dataset, the column and what there is, if nothing can be used.
     """
-    name = args.dataset_name
-    if not name:
+    if not args.dataset_name:
         raise UserError(
-            "dataset_name is not set; write a hub id, a folder, a file or package.module:function"
+            "dataset_name is not set; write a hub id, a folder, a file, an address or "
+            "package.module:function"
         )
 
-    # Find the rows, and the two columns that matter.
-    dataset = load_split(args, split)
-    question_column = _find_column(dataset, args, "question_column", QUESTION_COLUMNS)
-    answer_column = _find_column(dataset, args, "answer_column", ANSWER_COLUMNS)
+    # Find the rows.
+    dataset = load_split(args, split, golds=answer_candidates(args))
     if max_samples is not None:
         dataset = dataset.select(range(min(max_samples, len(dataset))))
+    where = f"{source_name(args)}, split {split!r}"
     if len(dataset) == 0:
-        raise UserError(f"{name}: split {split!r} is empty")
+        raise UserError(f"{where} is empty")
+
+    # Read the two columns that matter. A row without a question or a gold is left out.
+    asked = _read_questions(dataset, args, where)
+    golds = read_golds(dataset, args, where, needs_answer)
+    rows = [row for row, one in enumerate(asked) if one is not None]
+    if golds is None:
+        golds = [None] * len(dataset)
+    else:
+        rows = [row for row in rows if golds[row] is not None]
+    if not rows:
+        raise UserError(f"{where}: no row has both a question and an answer")
 
     # Bring each row into the one form that all stages read.
-    pattern = _compile_pattern(args.answer_pattern)
-
-    def convert(row: dict[str, Any]) -> dict[str, Any]:
-        messages = to_messages(row[question_column], args.system_prompt)
-        # The last message is the question; those before it are examples and the system prompt.
-        question = messages[-1]["content"]
-        answer = extract_answer(row[answer_column], pattern)
-        return {
-            "question": question,
-            "answer": answer,
-            "prompt": messages,
-            "question_id": question_id(question, answer),
-        }
-
-    converted = dataset.map(convert, desc=f"reading {name}", keep_in_memory=True)
-
-    # A row without an answer cannot be scored.
-    answered = converted.filter(bool, input_columns="answer", keep_in_memory=True)
-    if len(answered) == 0:
-        problem = "has no answers"
-        if pattern:
-            problem = (
-                f"answer_pattern {args.answer_pattern!r} matches none of the {len(dataset)} answers"
-            )
-        raise UserError(f"{name}, split {split!r}, column {answer_column!r}: {problem}")
-    if len(answered) < len(dataset):
-        logger.warning(
-            "%s: %d of %d rows have no answer in %r and are left out",
-            name,
-            len(dataset) - len(answered),
-            len(dataset),
-            answer_column,
-        )
-    return answered
+    columns: dict[str, list[Any]] = {"question": [], "answer": [], "prompt": [], "question_id": []}
+    for row in rows:
+        question = asked[row]
+        assert question is not None
+        columns["question"].append(question.text)
+        columns["answer"].append(golds[row])
+        columns["prompt"].append(question.prompt)
+        columns["question_id"].append(question_id(question.text, golds[row]))
+    if any(isinstance(gold, list) for gold in columns["answer"]):
+        columns["answer_is"] = [meaning_of_several(args, where)] * len(rows)
+    if len(rows) < len(dataset):
+        dataset = dataset.select(rows)
+    return replace_columns(dataset, columns, where)
 
 
-def extract_answer(value: Any, pattern: re.Pattern[str] | None) -> str | None:
-    """The gold answer in a cell of the answer column; `None` if there is none."""
-    if pattern:
-        found = pattern.search(str(value))
-        if found is None:
-            return None
-        return found[1].strip()
-    if value is None:
-        return None
-    return str(value).strip()
-
-
-def question_id(question: str, answer: str | None) -> str:
+def question_id(question: str, answer: Gold | None) -> str:
     """What identifies a question in training, generation, evaluation and rollouts."""
     return hashlib.sha256(f"{question}\0{answer}".encode()).hexdigest()[:16]
 
 
-def _find_column(
-    dataset: "Dataset", args: DataArguments, key: str, usual_names: Sequence[str]
-) -> str:
-    """The column that `key` names, else the first of `usual_names` that there is."""
-    # A column that the recipe names is the only candidate.
-    candidates = usual_names
-    if getattr(args, key):
-        candidates = [getattr(args, key)]
-    for column in candidates:
-        if column in dataset.column_names:
-            return column
-    raise UserError(
-        f"{args.dataset_name}: there is no column {candidates[0]!r}; "
-        f"there are: {', '.join(dataset.column_names)}. Write `{key}`"
-    )
+def _read_questions(dataset: "Dataset", args: DataArguments, where: str) -> list[Asked | None]:
+    """What each row asks; `None`, and counted, where it asks nothing."""
+    column = find_column(dataset, "question_column", args.question_column, QUESTION_COLUMNS, where)
+    where = f"{where}, column {column!r}"
+
+    # TRL's prompts are continued as they are; a `question_column` has questions for a chat.
+    plain = column == PLAIN_COLUMN and not args.question_column
+    cells = read_cells(dataset, column, where)
+    asked = read_questions(cells, where, args.system_prompt, plain)
+    empty = [row for row, one in enumerate(asked, start=1) if one is None]
+    if len(empty) == len(asked):
+        raise UserError(f"{where}: has no questions")
+    if empty:
+        logger.warning(
+            "%s: %d of %d rows have no question, the first is row %d; they are left out",
+            where,
+            len(empty),
+            len(asked),
+            empty[0],
+        )
+    if plain and any(one and isinstance(one.prompt, str) for one in asked):
+        _check_plain_prompts(args, where)
+    return asked
 
 
-def _compile_pattern(pattern: str | None) -> re.Pattern[str] | None:
-    """The compiled `answer_pattern`, checked to have the one group that is the answer."""
-    if not pattern:
-        return None
-    try:
-        compiled = re.compile(pattern)
-    except re.error as error:
+def _check_plain_prompts(args: DataArguments, where: str) -> None:
+    """Says that plain texts are no chat; raises `UserError` if a system prompt is written."""
+    advice = f"to ask them in a chat, write `question_column: {PLAIN_COLUMN}`"
+    if args.system_prompt:
         raise UserError(
-            f"answer_pattern {pattern!r} is not a regular expression: {error}"
-        ) from error
-    # The group says which part of the column is the answer.
-    if compiled.groups != 1:
-        raise UserError(f"answer_pattern {pattern!r} must have one group, has {compiled.groups}")
-    return compiled
+            f"{where}: its texts are continued as they are, without `system_prompt`; {advice}"
+        )
+    logger.info("%s: its texts are continued as they are, without a chat; %s", where, advice)

@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from trl import ScriptArguments
-
 from recipes.core.data.order import longest_first
-from recipes.core.data.sources import load_split
+from recipes.core.data.sources import SourceArguments, load_split
 from recipes.core.errors import UserError
 from recipes.core.files import Row, read_jsonl
 from recipes.core.prompts.messages import prefilled_part, render_prompt
@@ -30,7 +28,7 @@ IGNORED_LABEL = -100  # of tokens that the loss does not see
 
 
 @dataclass
-class TraceDatasetArguments(ScriptArguments):
+class TraceDatasetArguments(SourceArguments):
     """Keys that choose the traces to learn."""
 
     traces: str | None = None

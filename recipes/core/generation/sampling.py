@@ -28,10 +28,14 @@ def sample_completions(
     prompts: list[str],
     args: SamplingArguments,
     seed: int,
+    add_special_tokens: bool = False,
 ) -> list[Completion]:
     """`num_generations` completions of each rendered prompt, in order, as one batch.
 
     The same seed and the same batch give the same completions.
+
+    Args:
+        add_special_tokens: for prompts that no chat template has written.
     """
     import torch
 
@@ -52,7 +56,9 @@ def sample_completions(
         prompts = [prompt for prompt in prompts for _ in range(args.num_generations)]
 
     # One batch, padded on the left, until every completion has ended or is long enough.
-    inputs = tokenizer(prompts, return_tensors="pt", padding=True, add_special_tokens=False)
+    inputs = tokenizer(
+        prompts, return_tensors="pt", padding=True, add_special_tokens=add_special_tokens
+    )
     inputs = inputs.to(model.device)
     end_ids = _end_token_ids(model, tokenizer)
     generate: Any = model.generate  # transformers' types confuse it with a tensor

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 from recipes.core.generation.sampling import SamplingArguments, sample_completions
 from recipes.core.generation.types import Completion
 from recipes.core.models.loading import load_model
-from recipes.core.prompts import prefilled_text, render_prompt
+from recipes.core.prompts import lacks_special_tokens, prefilled_text, render_prompt
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -38,10 +38,11 @@ class TransformersSampler:
         # The rows of a question share its prompt, which is read once.
         groups = rows[:: args.num_generations]
         prompts = [render_prompt(self.tokenizer, row["prompt"]) for row in groups]
-        completions = sample_completions(self.model, self.tokenizer, prompts, args, seed)
+        plain = lacks_special_tokens(rows[0]["prompt"])
+        completions = sample_completions(self.model, self.tokenizer, prompts, args, seed, plain)
 
         # The prompt may already contain the beginning of the reply.
-        prefix = prefilled_text(self.tokenizer)
+        prefix = prefilled_text(self.tokenizer, rows[0]["prompt"])
         return [Completion(prefix + one.text, one.tokens, one.finished) for one in completions]
 
     def first_prompt(self, questions: "Dataset") -> str:

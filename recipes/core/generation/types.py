@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NotRequired, TypedDict
 
-from recipes.core.prompts.messages import Messages
+from recipes.core.prompts.messages import Prompt
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Sample(TypedDict):
     question_id: str
     sample_index: int  # which of the question's completions it is
     question: str
-    answer: str
-    prompt: Messages
+    answer: str | list[str] | None  # None where there are no golds
+    prompt: Prompt
     completion: str
     tokens: int
     finished: bool

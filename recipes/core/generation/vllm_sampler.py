@@ -14,7 +14,7 @@ from recipes.core.errors import UserError, one_line
 from recipes.core.generation.sampling import SamplingArguments
 from recipes.core.generation.types import Completion
 from recipes.core.models.loading import adapter_base, load_model, weight_dtype
-from recipes.core.prompts import prefilled_text, render_prompt
+from recipes.core.prompts import lacks_special_tokens, prefilled_text, render_prompt
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -68,7 +68,8 @@ class VLLMSampler:
         prompts = []
         for row in rows:
             text = render_prompt(self.tokenizer, row["prompt"])
-            prompts.append(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+            plain = lacks_special_tokens(row["prompt"])
+            prompts.append(self.tokenizer(text, add_special_tokens=plain)["input_ids"])
         self._check_lengths(prompts, args.max_completion_length)
 
         # The settings of the transformers sampler, and a seed for each sample.
@@ -85,7 +86,7 @@ class VLLMSampler:
         requests = self.llm.generate(inputs, params, use_tqdm=False)
 
         # The prompt may already contain the beginning of the reply.
-        prefix = prefilled_text(self.tokenizer)
+        prefix = prefilled_text(self.tokenizer, rows[0]["prompt"])
         return [self._to_completion(request.outputs[0], prefix) for request in requests]
 
     def first_prompt(self, questions: "Dataset") -> str:

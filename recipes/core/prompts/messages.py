@@ -1,6 +1,6 @@
-"""Turns a question into chat messages, and messages into the text that the model continues."""
+"""Turns a question into a prompt, and a prompt into the text that the model continues."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -15,6 +15,13 @@ R1_ZERO_SYSTEM_PROMPT = (
 )
 
 Messages = list[dict[str, str]]
+# A conversation, or a plain text that is continued as it is.
+Prompt = str | Messages
+
+# Roles in ShareGPT's conversations, whose messages have `from` and `value`.
+_ROLES = {"human": "user", "gpt": "assistant", "chatgpt": "assistant", "bot": "assistant"}
+# Whose turns are answers; `model` is Gemma's name.
+_ANSWERING = {"assistant", "model", "gpt", "chatgpt", "bot"}
 
 
 def to_messages(question: str | Messages, system_prompt: str | None) -> Messages:
@@ -34,16 +41,69 @@ def to_messages(question: str | Messages, system_prompt: str | None) -> Messages
     return [{"role": "system", "content": system_prompt}, user]
 
 
-def render_prompt(tokenizer: "PreTrainedTokenizerBase", messages: Messages) -> str:
-    """The text that the model continues."""
-    return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+def read_conversation(value: list[Any]) -> Messages:
+    """The messages in a list, also in ShareGPT's form.
+
+    Raises:
+        ValueError: says which element is no message.
+    """
+    messages = []
+    for number, message in enumerate(value, start=1):
+        if isinstance(message, dict) and message.get("from"):
+            role = _ROLES.get(message["from"], message["from"])
+            message = {"role": role, "content": message.get("value")}
+        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+            raise ValueError(f"a list whose element {number} is no message with `role`")
+        content = _text_of_parts(message.get("content"))
+        if not isinstance(content, str | None):
+            raise ValueError(f"a list whose message {number} has no text as `content`")
+        messages.append(message | {"content": content})
+    return messages
 
 
-def prefilled_text(tokenizer: "PreTrainedTokenizerBase") -> str:
-    """What the chat template has already written of the reply: `<think>` or nothing."""
-    # Any question will do: the end of the prompt is the same for all.
-    prompt = render_prompt(tokenizer, [{"role": "user", "content": "?"}])
-    return prefilled_part(prompt)
+def drop_answer(messages: Messages) -> Messages:
+    """The messages up to the last turn of the assistant, which is the answer."""
+    length = len(messages)
+    while length and messages[length - 1]["role"] in _ANSWERING:
+        length -= 1
+    return messages[:length]
+
+
+def _text_of_parts(content: Any) -> Any:
+    """The text of a content in parts, if all of them are texts; any other content as it is."""
+    if not isinstance(content, list):
+        return content
+    texts = []
+    for part in content:
+        if not isinstance(part, dict) or not isinstance(part.get("text"), str):
+            return content
+        texts.append(part["text"])
+    return "".join(texts)
+
+
+def render_prompt(tokenizer: "PreTrainedTokenizerBase", prompt: Prompt) -> str:
+    """The text that the model continues; a plain text is that already."""
+    if isinstance(prompt, str):
+        return prompt
+    return str(tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True))
+
+
+def lacks_special_tokens(prompt: Prompt) -> bool:
+    """Whether the tokenizer has to add its special tokens, such as the one that begins a text.
+
+    A chat template has written them already.
+    """
+    return isinstance(prompt, str)
+
+
+def prefilled_text(tokenizer: "PreTrainedTokenizerBase", prompt: Prompt | None = None) -> str:
+    """What the prompts already contain of the reply: `<think>` or nothing.
+
+    Args:
+        prompt: one of them; any conversation by default, because the chat template ends all alike.
+    """
+    example = prompt if isinstance(prompt, str) else [{"role": "user", "content": "?"}]
+    return prefilled_part(render_prompt(tokenizer, example))
 
 
 def prefilled_part(prompt: str) -> str:

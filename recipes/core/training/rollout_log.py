@@ -26,7 +26,7 @@ class Rollout(TypedDict):
     question_id: str | None
     prompt: Any
     completion: str
-    answer: str | None
+    answer: str | list[str] | None
     rewards: dict[str, float | None]
     advantage: float | None
 
@@ -67,7 +67,7 @@ class GeneratedRows:
     """The columns of the questions of one generation: a row per completion, of all processes."""
 
     question_ids: list[str | None]
-    answers: list[str | None]
+    answers: list[Any]
 
 
 def latest_rollouts(logs: Mapping[str, Any], rows: GeneratedRows, step: int) -> list[Rollout]:
