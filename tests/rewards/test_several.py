@@ -102,7 +102,7 @@ def test_a_judge_reads_several_golds_in_words(answer, answer_is, words):
     ],
 )
 def test_a_reward_says_whether_it_needs_golds(name, parameters, needed):
-    assert needs_answer(get_reward(name, parameters)) is needed
+    assert needs_answer(get_reward({"name": name, **parameters})) is needed
 
 
 def takes_an_answer(completion, answer, **row):
