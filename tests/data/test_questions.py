@@ -167,9 +167,9 @@ def test_rewards_are_told_what_several_answers_mean(tmp_path, caplog, answer_is,
     assert ("one of them is enough" in caplog.text) == (answer_is is None)
 
 
-def test_another_meaning_of_several_answers_is_refused():
+def test_another_meaning_of_several_answers_is_refused(tmp_path):
     with pytest.raises(UserError, match="answer_is is 'all'; write any, set, list"):
-        DataArguments(answer_is="all")
+        load(tmp_path, [{"question": "?", "answer": ["1", "2"]}], answer_is="all")
 
 
 NESTED = [

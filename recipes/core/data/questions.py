@@ -52,10 +52,6 @@ class DataArguments(SourceArguments):
     system_prompt: str | None = None
     chat_template: str | None = None
 
-    def __post_init__(self) -> None:
-        if self.answer_is not in (None, *ANSWER_IS):
-            raise UserError(f"answer_is is {self.answer_is!r}; write {', '.join(ANSWER_IS)}")
-
 
 def load_questions(
     args: DataArguments, split: str, max_samples: int | None = None, needs_answer: bool = True
@@ -76,6 +72,8 @@ def load_questions(
             "dataset_name is not set; write a hub id, a folder, a file, an address or "
             "package.module:function"
         )
+    if args.answer_is not in (None, *ANSWER_IS):
+        raise UserError(f"answer_is is {args.answer_is!r}; write {', '.join(ANSWER_IS)}")
 
     # Find the rows.
     dataset = load_split(args, split, golds=answer_candidates(args))
