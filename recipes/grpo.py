@@ -46,6 +46,8 @@ class GRPOArguments(DataArguments, RewardArguments, ResumeArguments):
 
     max_seconds: float | None = None
     longest_first: bool = False
+    efficient: bool = False
+    exact_flat_groups: bool = False
 
 
 STAGE = StageSpec(
@@ -113,6 +115,8 @@ def main() -> None:
         peft_config=get_peft_config(model_args),
         rollout_log=RolloutLog(config.run_dir / "rollouts", run.resume_step),
         full_length_first=args.longest_first,
+        efficient=args.efficient,
+        exact_flat_groups=args.exact_flat_groups,
     )
     # The longest prompt is for the estimate that a run without enough memory ends with.
     longest = max(questions["prompt_tokens"])

@@ -23,6 +23,7 @@ LEVELS = (
 WITHIN_A_LEVEL = {
     ("recipes.core.launch", "recipes.core.preflight"),
     ("recipes.core.distillation", "recipes.core.generation"),
+    ("recipes.core.training", "recipes.core.generation"),
     ("recipes.core.runs", "recipes.core.data"),
     ("recipes.core.files", "recipes.core.errors"),
 }

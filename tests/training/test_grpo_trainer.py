@@ -22,7 +22,7 @@ def table():
 
 
 def test_the_table_is_not_empty():
-    assert len(table()) == 11
+    assert len(table()) == 14
 
 
 @pytest.mark.parametrize(("name", "library"), table())

@@ -49,7 +49,7 @@ def sample_completions(
 
     # Our decoding reads a prompt once for all of its completions, and drops rows that have ended.
     # It needs a cache whose rows can be selected, which Mamba and its like do not have.
-    if _has_cache(model):
+    if has_cache(model):
         settings["custom_generate"] = decode_with_shrinking_batch
         settings["samples"] = args.num_generations
     else:
@@ -82,7 +82,7 @@ def batches(total: int, size: int) -> Iterator[range]:
         yield range(start, min(start + size, total))
 
 
-def _has_cache(model: "PreTrainedModel") -> bool:
+def has_cache(model: "PreTrainedModel") -> bool:
     """Whether the model has a cache of keys and values, and uses it."""
     takes_cache = "past_key_values" in inspect.signature(model.forward).parameters
     return takes_cache and model.generation_config.use_cache is not False

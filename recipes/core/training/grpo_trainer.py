@@ -1,6 +1,6 @@
 """TRL's GRPOTrainer with a rollout log, a guard against NaN, and exact resumes.
 
-It trains what GRPOTrainer trains. The private names of TRL and transformers that it relies on:
+The private names of TRL and transformers that it relies on:
 
     name                              of            why
     _generate_and_score_completions   TRL           one generation: log it, report to the watchdog
@@ -8,7 +8,10 @@ It trains what GRPOTrainer trains. The private names of TRL and transformers tha
     _metrics                          TRL           the fraction of truncated completions
     _step                             TRL           position within a generation: saved, restored
     _buffered_inputs                  TRL           the generation in use: saved, restored
-    _generate_single_turn             TRL           sampling: one autocast context around it
+    _generate_single_turn             TRL           sampling: autocast, our decoding
+    _prepare_inputs                   TRL           micro-batches: rows without a gradient leave
+    _compute_loss                     TRL           loss of a micro-batch: scaled for those rows
+    _get_per_token_logps_and_entropies  TRL         forward passes: rows are packed
     _save_checkpoint                  transformers  when a checkpoint is saved
     _get_output_dir                   transformers  where it is saved
     _load_optimizer_and_scheduler     transformers  when a checkpoint is loaded
@@ -26,6 +29,9 @@ from trl import GRPOTrainer
 
 from recipes.core.runtime.watchdog import report_activity
 from recipes.core.training.autocast import AutocastGeneration
+from recipes.core.training.efficient_loss import EfficientLoss
+from recipes.core.training.efficient_sampling import EfficientSampling
+from recipes.core.training.flat_groups import ExactFlatGroups
 from recipes.core.training.learning_watch import LearningWatch, correctness_names
 from recipes.core.training.recipe_trainer import RecipeTrainer
 from recipes.core.training.rollout_log import (
@@ -39,8 +45,20 @@ from recipes.core.training.saved_generation import SavedGeneration
 from recipes.core.training.watched_rewards import watch_reward
 
 
-class RecipeGRPOTrainer(AutocastGeneration, SavedGeneration, RecipeTrainer, GRPOTrainer):
+class RecipeGRPOTrainer(
+    EfficientSampling,
+    AutocastGeneration,
+    EfficientLoss,
+    SavedGeneration,
+    RecipeTrainer,
+    ExactFlatGroups,
+    GRPOTrainer,
+):
     """GRPOTrainer that logs every completion it scores.
+
+    With `efficient`, what has no effect on the gradient is not computed; with `exact_flat_groups`,
+    groups without variance have advantages of exactly zero. Without both it trains what TRL trains,
+    bit for bit.
 
     With `full_length_first`, all completions of the first step have `max_completion_length` tokens,
     so that a run that needs too much memory fails there. (This concerns sampling by transformers;
@@ -48,10 +66,19 @@ class RecipeGRPOTrainer(AutocastGeneration, SavedGeneration, RecipeTrainer, GRPO
     """
 
     def __init__(
-        self, *args: Any, rollout_log: RolloutLog, full_length_first: bool = False, **kwargs: Any
+        self,
+        *args: Any,
+        rollout_log: RolloutLog,
+        full_length_first: bool = False,
+        efficient: bool = False,
+        exact_flat_groups: bool = False,
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.full_length_first = full_length_first
+        self.efficient = efficient
+        self.exact_flat_groups = exact_flat_groups
+        self.prepare_efficient_loss()
 
         # TRL keeps as many rows as a generation has; an evaluation batch may have more.
         eval_batch = self.args.eval_batch_size * self.args.world_size
