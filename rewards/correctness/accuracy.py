@@ -31,8 +31,8 @@ class Accuracy(BatchReward):
     worker process (isolation/pool.py).
 
     Parameters:
-        timeout_seconds: limit for math-verify on one answer; an answer that takes longer is wrong,
-            a gold that does is `None`.
+        timeout_seconds: limit for math-verify on one answer, in seconds of CPU time; an answer
+            that takes longer is wrong, a gold that does is `None`.
         memory_mb: limit for its memory.
     """
 
