@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 
-from rewards.answers.polynomial import ONE, Polynomial, Sum, Unparsable, parse_polynomial
+from rewards.answers.polynomial import Polynomial, parse_polynomial
+from rewards.answers.sums import ONE, Sum, Unparsable
 from rewards.answers.units import MULTIPLE, MULTIPLES, strip_unit
 
 MAX_LENGTH = 1000  # characters of an answer; longer ones go to a worker process

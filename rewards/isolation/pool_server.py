@@ -78,10 +78,11 @@ class Server:
         try:
             while True:
                 function, tasks = json.loads(self.connection.recv_bytes())
-                # Imported once; the first batch of a function costs its import.
-                if function not in loaded:
-                    loaded.add(function)
-                    self._preload(function)
+                # Imported once; the first batch of a module costs its import.
+                module = function.partition(":")[0]
+                if module not in loaded:
+                    loaded.add(module)
+                    self._preload(module)
                 replies = Batch(self, function, tasks).run()
                 self.connection.send_bytes(json.dumps(replies).encode())
         except (EOFError, OSError):
@@ -90,14 +91,14 @@ class Server:
             for worker in [*self.idle, *self.busy.values()]:
                 self.end(worker)
 
-    def _preload(self, function: str) -> None:
-        """Imports a function here, so that every worker has it from its first moment.
+    def _preload(self, module: str) -> None:
+        """Imports a module here, so that every worker has it from its first moment.
 
-        If its module has a `warm_up`, that runs here too: the first task must not pay for it.
+        If it has a function `warm_up`, that runs here too: the first task must not pay for it.
         """
-        load(function)
-        module = sys.modules[function.partition(":")[0]]
-        getattr(module, "warm_up", lambda: None)()
+        imported = importlib.import_module(module)
+        getattr(imported, "warm_up", lambda: None)()
+        # Idle workers were forked without it.
         while self.idle:
             self.end(self.idle.pop())
 

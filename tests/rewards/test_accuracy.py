@@ -8,7 +8,8 @@ import pytest
 from rewards import build_rewards
 from rewards.answers.compare import Comparison, compare
 from rewards.answers.normalize import boxed, normalize
-from rewards.answers.polynomial import Unparsable, parse_polynomial
+from rewards.answers.polynomial import parse_polynomial
+from rewards.answers.sums import Unparsable
 from rewards.completion import parse_completion
 from rewards.correctness.accuracy import Accuracy
 from tests.support.commands import answered
