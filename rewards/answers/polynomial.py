@@ -16,7 +16,7 @@ from rewards.answers.sums import Sum, Unparsable
 
 TOKEN = re.compile(
     r"""
-    \s*
+    \s?
     (
         \d+\.\d+ | \d+ | \.\d+       # matches: 3.5  72  .5
         | \\[a-zA-Z]+                # matches: \frac  \pi
