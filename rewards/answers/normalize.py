@@ -35,7 +35,7 @@ _SYMBOLS = str.maketrans(
 # Applied in this order after the symbols: what is replaced, by what, and why or an example.
 _RULES = (
     (re.compile(r"\\[dt]frac(?![A-Za-z])"), r"\\frac"),  # \dfrac12 is \frac12
-    (re.compile(r"\{,\}"), ","),  # 1{,}200
+    (re.compile(r"\{,\}|,\\!\s?(?=\d{3})"), ","),  # 1{,}200 and 1,\! 200
     (re.compile(r"\\varnothing"), r"\\emptyset"),
     (re.compile(r"\u221a\s?\{?(\d+)\}?"), r"\\sqrt{\1}"),  # √2
     (re.compile(r"(?<![A-Za-z\\])pi(?![A-Za-z])"), r"\\pi"),  # 2pi, but not pint

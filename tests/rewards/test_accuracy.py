@@ -44,6 +44,7 @@ from tests.support.commands import answered
         ("161", r"\boxed{160} \boxed{161}", 0.0),  # two boxes are two answers
         ("161", r"\(161\)", 1.0),  # delimiters
         ("1610", r"1{,}610", 1.0),  # LaTeX's thousands
+        ("11111611", r"11,\! 111,\!611", 1.0),
         ("18", r"\$18", 1.0),
         ("-3", "\u22123", 1.0),  # the minus sign of typography
         ("18", r"18\%", 1.0),  # nobody knows which the question wants
