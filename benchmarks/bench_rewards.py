@@ -17,11 +17,10 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from benchmarks.math_cases import MATH, MIXED
 from benchmarks.reward_cases import (
     BATCH_SIZE,
     LATEX,
-    MATH,
-    MIXED,
     Case,
     generate_cases,
     generate_crossed_cases,

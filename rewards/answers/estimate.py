@@ -119,11 +119,9 @@ def _differ(a: _Element, b: _Element) -> bool:
     """Whether no reading of the one is a reading of the other."""
     for x in a.readings:
         for y in b.readings:
-            far = [_are_far(p, q) for p, q in zip(x, y, strict=True)]
-            # At the first point letters are 1. If the letters differ, some may be units.
-            if not far[0] and (a.letters != b.letters or not any(far)):
-                return False
-            if not any(far[1:]):
+            # At the first point letters are 1: if the letters differ, some may be units.
+            as_units, *elsewhere = (_are_far(p, q) for p, q in zip(x, y, strict=True))
+            if not any(elsewhere) or (a.letters != b.letters and not as_units):
                 return False
     return True
 
@@ -142,6 +140,7 @@ def _estimate(text: str) -> _Estimate | None:
     if any(word.lower() in _NUMBER_WORDS for word in _LETTERS.findall(text)):
         return None
     try:
+        # Notations that only look like formulas come first, then what is exact already.
         based = _BASED.fullmatch(text)
         if based:
             return _Estimate((_read_based(based[1], int(based[2])),))
@@ -177,6 +176,7 @@ def _elements_of(value: Number | Polynomial | ValueCollection) -> list[_Element]
 
 def _read(text: str) -> _Estimate:
     """Takes an answer apart: `x = `, unions, brackets, lists, relations."""
+    # What stands in front or around it, and relations …
     text = _MEMBER.sub("", text, count=1) if _MEMBER.match(text) else text
     matrix = _MATRIX.fullmatch(text)
     if matrix:
@@ -185,7 +185,7 @@ def _read(text: str) -> _Estimate:
         return _read_equation(text)
     if _COMPARED.search(text):
         return _Estimate(tuple(_join(_bounds(_COMPARED.split(text)))))
-    # The parts of a union or list, and theirs.
+    # … then the parts of a union or list, and theirs.
     elements = []
     parts = _UNION.split(text)
     for part in parts:
@@ -234,10 +234,12 @@ def _read_elements(text: str) -> list[_Element]:
     unit = _UNIT.search(text)
     if unit and len(unit[1]) > 1 and unit[1] not in _NUMBER_WORDS:
         text = text[: unit.start()]
+    # Degrees count as a unit, except for a function of them.
     if not _FUNCTION.search(text):
         text = _DEGREES.sub("", text)
     # A word may be a unit, or a product of its letters; e and i are letters in it like any other.
     text = _WORD.sub(lambda word: word[0].upper(), text)
+    # Commands are no letters, except for Greek ones.
     commands = {r"\pi", r"\frac", r"\sqrt", r"\cdot", r"\times", r"\binom", r"\dbinom"}
     letters = frozenset(_LETTER.findall(text)) - commands - {"e", "i"}
     return [_Element((evaluate(text),), letters)]
