@@ -85,7 +85,7 @@ class _Estimate:
 
 def is_understood(text: str) -> bool:
     """Whether the numbers in a text are known, so that no other reader has to be asked."""
-    return _estimate(text) is not None
+    return read_value(text) is not None or _estimate(text) is not None
 
 
 def clearly_differ(a: str, b: str) -> bool:
