@@ -3,10 +3,11 @@
     python -m benchmarks.bench_rewards [--completions 2000]
 
 Both score the same completions in the same run, each completion once: gold answers as in GSM8K,
-gold answers in LaTeX, and a batch of 64 with 8 answers that are built to hang. Groups of 8
-completions share a question, as in GRPO; half of the answers are wrong.
+gold answers in LaTeX, gold answers as in MATH and in other mixes (wrong answers are right ones to
+other questions), and a batch of 64 with 8 answers that are built to hang. Groups of 8 completions
+share a question, as in GRPO; half of the answers are wrong.
 
-Prints, for each of the three, the ratio, and every completion that the two score differently.
+Prints, for each of them, the ratio, and every completion that the two score differently.
 """
 
 import argparse
@@ -16,11 +17,13 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from benchmarks.math_cases import MATH, MIXED
 from benchmarks.reward_cases import (
     BATCH_SIZE,
     LATEX,
     Case,
     generate_cases,
+    generate_crossed_cases,
     generate_hanging_batch,
     integer,
 )
@@ -54,6 +57,10 @@ def main() -> None:
     compare("GSM8K-style gold answers", generate_cases([integer], count, seed=1), "goal: 50")
     compare("LaTeX gold answers", generate_cases(LATEX, count, seed=2), "goal: 8")
     hanging = generate_hanging_batch(seed=3)
+    crossed = generate_crossed_cases(MATH, count, seed=4)
+    compare("MATH-style gold answers", crossed, "goal: 5")
+    mixed = generate_crossed_cases(MIXED, count, seed=5)
+    compare("numbers, surds, intervals, polynomials, degrees", mixed, "goal: 20")
     compare("64 completions, 8 of them built to hang", hanging, "goal: ours under 5 s")
 
 
@@ -63,7 +70,7 @@ def warm_up() -> None:
     from math_verify import parse, verify
 
     verify(parse(r"$\frac{1}{2}$"), parse(r"$\sqrt{2}$"))
-    score_ours([Case(r"\sqrt{2}", "x", is_correct=False)])
+    score_ours([Case(r"\log_2 x", r"\int x", is_correct=False)])  # only math-verify can tell
 
 
 def compare(name: str, cases: list[Case], goal: str) -> None:

@@ -148,7 +148,7 @@ def matrix(rng: random.Random) -> Question:
     )
 
 
-# The generators of a LaTeX benchmark, each for an equal share of the questions.
+# The generators of a benchmark, each for an equal share of the questions.
 LATEX = (fraction, root, interval, finite_set, polynomial, quantity, matrix)
 
 
@@ -163,6 +163,20 @@ def generate_cases(generators: Sequence[Generator], count: int, seed: int) -> li
             is_correct = member % 2 == 0
             answers = question.correct if is_correct else question.wrong
             cases.append(Case(question.gold, rng.choice(answers), is_correct))
+    return cases
+
+
+def generate_crossed_cases(generators: Sequence[Generator], count: int, seed: int) -> list[Case]:
+    """Groups of answers to one question, of which the wrong ones are golds of other questions."""
+    rng = random.Random(seed)
+    questions = [generators[index % len(generators)](rng) for index in range(count // GROUP_SIZE)]
+    cases = []
+    for question in questions:
+        others = [other.gold for other in questions if other.gold != question.gold]
+        for member in range(GROUP_SIZE):
+            is_correct = member % 2 == 0
+            answer = rng.choice(question.correct if is_correct else others)
+            cases.append(Case(question.gold, answer, is_correct))
     return cases
 
 

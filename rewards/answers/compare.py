@@ -5,8 +5,10 @@ import re
 from dataclasses import replace
 from fractions import Fraction
 
-from rewards.answers.polynomial import ONE, Polynomial, Sum
+from rewards.answers.estimate import clearly_differ
+from rewards.answers.polynomial import Polynomial
 from rewards.answers.quantity import Number, Value, ValueCollection, read_value
+from rewards.answers.sums import ONE, Sum
 
 _LETTERS = re.compile(r"[A-Za-z]+(?: [A-Za-z]+)*")  # matches: east  New York
 _WORD = re.compile(r".*[A-Z].|.{5}")  # matches: East  seven; `xyz` is a product
@@ -60,7 +62,10 @@ def compare(gold: str, answer: str) -> Comparison:
     percent_differs = _is_percent(gold_value) != _is_percent(answer_value)
     if percent_differs and _numeral(gold_value) == _numeral(answer_value):
         return SAME
-    return _compare_parsed(_as_formula(gold_value), _as_formula(answer_value))
+    comparison = _compare_parsed(_as_formula(gold_value), _as_formula(answer_value))
+    if comparison is UNDECIDED and clearly_differ(gold, answer):
+        return DIFFERENT
+    return comparison
 
 
 def _when(is_same: bool) -> Comparison:

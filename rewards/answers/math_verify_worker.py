@@ -16,6 +16,12 @@ SMALL = 1e-3
 MAX_RELATIVE_DIFFERENCE = 0.01
 
 
+def warm_up() -> None:
+    """Reads and compares once what makes sympy and the LaTeX parser load and cache their parts."""
+    for answer in (r"x=\frac{1}{2}", r"x^2+\sin y", r"(1,2)\cup(3,4)", "1<x<2", "1, 2"):
+        equal(r"\sqrt{2}+1", answer)
+
+
 def readable(gold: str) -> bool:
     """Whether math-verify can read the gold."""
     return bool(_parse_gold(gold))

@@ -35,11 +35,11 @@ _SYMBOLS = str.maketrans(
 # Applied in this order after the symbols: what is replaced, by what, and why or an example.
 _RULES = (
     (re.compile(r"\\[dt]frac(?![A-Za-z])"), r"\\frac"),  # \dfrac12 is \frac12
-    (re.compile(r"\{,\}"), ","),  # 1{,}200
+    (re.compile(r"\{,\}|,\\!\s?(?=\d{3})"), ","),  # 1{,}200 and 1,\! 200
     (re.compile(r"\\varnothing"), r"\\emptyset"),
-    (re.compile(r"\u221a\s*\{?(\d+)\}?"), r"\\sqrt{\1}"),  # √2
+    (re.compile(r"\u221a\s?\{?(\d+)\}?"), r"\\sqrt{\1}"),  # √2
     (re.compile(r"(?<![A-Za-z\\])pi(?![A-Za-z])"), r"\\pi"),  # 2pi, but not pint
-    (re.compile(r"\\\\\[[^\]]*\]"), r"\\\\"),  # the distance of matrix rows: \\[1ex]
+    (re.compile(r"\\\\\[[^\[\]]*\]"), r"\\\\"),  # the distance of matrix rows: \\[1ex]
     (re.compile(r"(?<!\\)\\(?:(?:left|right|displaystyle)(?![A-Za-z])|!)"), ""),  # \left( 1 \right)
     (re.compile(r"(?<!\\)\\[,; ]|~|\s+"), " "),  # every kind of space: 5\,000
     # Spaces that separate nothing; those of `1 2`, `1 ,200` and `1, 200` stay.

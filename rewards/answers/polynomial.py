@@ -1,37 +1,42 @@
-"""Reads formulas exactly: enough algebra to spare math-verify most LaTeX answers.
+"""Parses formulas exactly: enough algebra to spare math-verify most LaTeX answers.
 
-A formula is a sum of terms `c * sqrt(r) * x^a * y^b ...` with rational c and square-free integer r.
-In this form two formulas are equal if and only if their terms are: different roots and powers are
-linearly independent over the rationals. Anything else, and anything that could be read in two ways,
-is not read at all.
+    (x+1)^2   2\\sqrt{3}   \\frac{1}{2}\\pi   3x^{-1} - 0.5
+
+A formula becomes a sum of terms (sums.py). Any other text, and any that has two readings, is
+rejected with `Unparsable`. The same parser calculates with floats for estimate.py.
 """
 
-import math
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
-# The root and the powers of a term, and its coefficient.
-Term = tuple[int, tuple[tuple[str, int], ...]]
-Sum = dict[Term, Fraction]
-ONE: Term = (1, ())
+from rewards.answers import sums
+from rewards.answers.sums import Sum, Unparsable
 
-# matches: 3.5  72  .5  \\frac  x  +  ^
-_TOKEN = re.compile(r"\s*(\d+\.\d+|\d+|\.\d+|\\[a-zA-Z]+|[a-zA-Z+\-*/^(){}])")
+TOKEN = re.compile(
+    r"""
+    \s?
+    (
+        \d+\.\d+ | \d+ | \.\d+       # matches: 3.5  72  .5
+        | \\[a-zA-Z]+                # matches: \frac  \pi
+        | [a-zA-Z+\-*/^(){}]         # matches: x  +  ^
+    )
+    """,
+    re.VERBOSE,
+)
+_TWO_WORDS = re.compile(r"[A-Za-z] +[A-Za-z]")  # matches: `a b`
+
 _TIMES = ("*", r"\cdot", r"\times")
-_TWO_WORDS = re.compile(r"[A-Za-z] +[A-Za-z]")  # matches: the space in `a b`
+_CONSTANTS = (r"\pi", r"\infty")
+_CLOSING = {"(": ")", "{": "}"}
 
-# Limits on what is read: beyond them the text goes to a worker process.
+# Infinity is accepted only by itself, because it is no number to calculate with.
+_INFINITIES = ([r"\infty"], ["+", r"\infty"], ["-", r"\infty"])
+
+# Limits on what is parsed: longer or deeper texts go to a worker process.
 _MAX_CHARACTERS = 200
 _MAX_DEPTH = 12  # of brackets
-_MAX_TERMS = 64
-_MAX_BITS = 4000  # of a numerator or denominator
-_MAX_POWER = 12  # of a sum
-_MAX_ROOT = 10**8  # the number under a root
-
-
-class Unparsable(Exception):
-    """The text is not a formula of this kind, or could be read in two ways."""
 
 
 @dataclass(frozen=True)
@@ -52,33 +57,34 @@ class Polynomial:
 
     @property
     def symbol(self) -> bool:
-        """Whether it is one letter or another single symbol."""
+        """Whether it is a single term with variables and no root, such as `x` or `2\\pi`."""
         return len(self.terms) == 1 and all(root == 1 and powers for root, powers in self.terms)
 
 
 def parse_polynomial(text: str) -> Polynomial:
-    """Reads a formula; raises `Unparsable` if the text is none."""
+    """Parses a formula; raises `Unparsable` for any other text."""
     is_word = len(text) > 1 and text.isalpha()  # not a product of its letters
     if len(text) > _MAX_CHARACTERS or is_word:
         raise Unparsable
-    tokens = _TOKEN.findall(text)
-    if _TOKEN.sub("", text) or _TWO_WORDS.search(text):
+    tokens = TOKEN.findall(text)
+    if TOKEN.sub("", text) or _TWO_WORDS.search(text):
         raise Unparsable
-    # Infinity stands alone: it is not a number to calculate with.
-    if r"\infty" in tokens and tokens not in ([r"\infty"], ["+", r"\infty"], ["-", r"\infty"]):
+    if r"\infty" in tokens and tokens not in _INFINITIES:
         raise Unparsable
-    reader = _Reader(tokens)
-    terms = reader.sum()
-    if reader.next is not None:
-        raise Unparsable
-    return Polynomial(terms, any("." in token for token in tokens))
+    return Polynomial(Parser(tokens, sums).parse(), any("." in token for token in tokens))
 
 
-class _Reader:
-    """Reads one formula by recursive descent: a sum of products of powers of atoms."""
+class Parser:
+    """Parses one formula by recursive descent: a sum of products of powers of atoms.
 
-    def __init__(self, tokens: list[str]) -> None:
+    Parameters:
+        arithmetic: what calculates with the parts: the module `sums`, or one with the same
+            functions for another kind of value.
+    """
+
+    def __init__(self, tokens: list[str], arithmetic: Any) -> None:
         self.tokens = tokens
+        self.arithmetic = arithmetic
         self.at = 0
         self.depth = 0
 
@@ -89,43 +95,53 @@ class _Reader:
 
     def take(self, *allowed: str) -> str | None:
         """Consumes the next token if it is one of `allowed`, and returns it."""
-        if self.next is None or self.next not in allowed:
+        token = self.next
+        if token is None or token not in allowed:
             return None
         self.at += 1
-        return self.tokens[self.at - 1]
+        return token
 
-    def sum(self) -> Sum:
+    def parse(self) -> Any:
+        """The value of all tokens."""
+        value = self.parse_sum()
+        if self.next is not None:
+            raise Unparsable
+        return value
+
+    def parse_sum(self) -> Any:
         """`-a + b - c`"""
         # Deep nesting would end in a RecursionError.
         self.depth += 1
         if self.depth > _MAX_DEPTH:
             raise Unparsable
+        # The first sign is optional; every further term needs one.
         sign = self.take("+", "-")
-        total = self._signed_product(sign)
+        total = self.parse_signed_product(sign)
         while sign := self.take("+", "-"):
-            total = _added(total, self._signed_product(sign))
+            total = self.arithmetic.add(total, self.parse_signed_product(sign))
         self.depth -= 1
         return total
 
-    def _signed_product(self, sign: str | None) -> Sum:
-        product = self.product()
-        return _scaled(product, -1) if sign == "-" else product
+    def parse_signed_product(self, sign: str | None) -> Any:
+        product = self.parse_product()
+        return self.arithmetic.negate(product) if sign == "-" else product
 
-    def product(self) -> Sum:
+    def parse_product(self) -> Any:
         """`a * b / c`, or `ab` without a sign."""
-        total = self.power()
+        total = self.parse_power()
         is_divided = False
-        while self.next is not None and self.next not in ("+", "-", ")", "}"):
+        while self.next not in (None, "+", "-", ")", "}"):
             if self.take(*_TIMES):
-                total = _multiplied(total, self.power())
+                total = self.arithmetic.multiply(total, self.parse_power())
             elif self.take("/"):
-                total = _multiplied(total, _inverse(self.power()))
+                divisor = self.arithmetic.invert(self.parse_power())
+                total = self.arithmetic.multiply(total, divisor)
                 is_divided = True
-            # Juxtaposition is refused where readers disagree on what it binds to.
+            # Juxtaposition is rejected where readers disagree on what it binds to.
             elif is_divided or self._has_two_readings():
                 raise Unparsable  # also 1/2x
             else:
-                total = _multiplied(total, self.power())
+                total = self.arithmetic.multiply(total, self.parse_power())
         return total
 
     def _has_two_readings(self) -> bool:
@@ -139,136 +155,69 @@ class _Reader:
         ends_number = before[-1].isdigit() or before == "}"
         return ends_number and after in (r"\frac", "{")  # the mixed number 1\frac{1}{2}
 
-    def power(self) -> Sum:
-        """`a^2`, `a^{-12}`"""
-        base = self.atom()
+    def parse_power(self) -> Any:
+        """`a`, `a^2`, `a^{12}` or `a^{-12}`"""
+        base = self.parse_atom()
         if not self.take("^"):
             return base
-        # x^2, x^{2} and x^{-2}, nothing else.
-        braces = self.take("{")
-        negative = braces and self.take("-")
-        exponent = self.next or ""
-        self.at += 1
-        if not exponent.isdigit():
-            raise Unparsable
-        if len(exponent) > 1 and not braces:  # x^12 is x^1 2 in LaTeX
-            raise Unparsable
-        if braces and not self.take("}"):
-            raise Unparsable
+        exponent = self.parse_exponent()
         # x^2^3: is it (x^2)^3 or x^(2^3)?
         if self.next == "^":
             raise Unparsable
-        total = _power(base, int(exponent))
-        return _inverse(total) if negative else total
+        if exponent < 0:
+            return self.arithmetic.invert(self.arithmetic.power(base, -exponent))
+        return self.arithmetic.power(base, exponent)
 
-    def atom(self) -> Sum:
+    def parse_exponent(self) -> int:
+        """An integer, in braces if it has a sign or several digits."""
+        braces = self.take("{")
+        is_negative = braces and self.take("-")
+        digits = self.next or ""
+        self.at += 1
+        if not digits.isdigit():
+            raise Unparsable
+        if len(digits) > 1 and not braces:  # x^12 is x^1 2 in LaTeX
+            raise Unparsable
+        if braces and not self.take("}"):
+            raise Unparsable
+        return -int(digits) if is_negative else int(digits)
+
+    def parse_atom(self) -> Any:
         """A number, a variable, a bracket, a fraction or a root."""
         token = self.next
         if token is None:
             raise Unparsable
         self.at += 1
-        # A number; zero has no term.
         if token[-1].isdigit():
-            return {ONE: Fraction(token)} if Fraction(token) else {}
+            return self.arithmetic.constant(Fraction(token))
         # A variable, or a constant that is treated like one.
-        is_variable = token.isalpha() and token not in "ei"  # e and i are numbers of another kind
-        if is_variable or token in (r"\pi", r"\infty"):
-            return {(1, ((token, 1),)): Fraction(1)}
+        if token.isalpha() or token in _CONSTANTS:
+            return self.arithmetic.variable(token)
         # A sum in brackets.
-        if token in ("(", "{"):
-            inner = self.sum()
-            if not self.take(")" if token == "(" else "}"):
+        if token in _CLOSING:
+            inner = self.parse_sum()
+            if not self.take(_CLOSING[token]):
                 raise Unparsable
             return inner
         # The two commands with arguments.
         if token == r"\frac":
-            return _multiplied(self.argument(), _inverse(self.argument()))
+            numerator = self.parse_argument()
+            divisor = self.arithmetic.invert(self.parse_argument())
+            return self.arithmetic.multiply(numerator, divisor)
         if token == r"\sqrt":
-            return _root(self.argument())
+            return self.arithmetic.square_root(self.parse_argument())
+        return self.parse_command(token)
+
+    def parse_command(self, token: str) -> Any:
+        """Any other command with what belongs to it; none is read here."""
         raise Unparsable
 
-    def argument(self) -> Sum:
-        """What follows \\frac or \\sqrt: in braces, or one digit."""
+    def parse_argument(self) -> Any:
+        """The argument of \\frac or \\sqrt: a sum in braces, or one digit."""
         token = self.next or ""
-        if token.isdigit():  # \frac12 takes one digit after the other
+        # \frac12 takes one digit for each argument.
+        if token.isdigit():
             self.tokens[self.at : self.at + 1] = list(token)
         elif token != "{":
             raise Unparsable
-        return self.atom()
-
-
-def _added(a: Sum, b: Sum) -> Sum:
-    total = dict(a)
-    for term, coefficient in b.items():
-        total[term] = total.get(term, Fraction(0)) + coefficient
-    return _checked({term: coefficient for term, coefficient in total.items() if coefficient})
-
-
-def _scaled(a: Sum, factor: int) -> Sum:
-    return {term: coefficient * factor for term, coefficient in a.items()}
-
-
-def _multiplied(a: Sum, b: Sum) -> Sum:
-    total: Sum = {}
-    # Every term with every term.
-    for (root_a, powers_a), c in a.items():
-        for (root_b, powers_b), d in b.items():
-            # sqrt(a) * sqrt(b) = g * sqrt(a*b/g^2), with g their common divisor.
-            common = math.gcd(root_a, root_b)
-            # Exponents of the same variable add up; those that cancel go.
-            powers = dict(powers_a)
-            for name, power in powers_b:
-                powers[name] = powers.get(name, 0) + power
-            left = sorted((name, power) for name, power in powers.items() if power)
-            term = (root_a * root_b // common**2, tuple(left))
-            total[term] = total.get(term, Fraction(0)) + c * d * common
-    return _checked({term: coefficient for term, coefficient in total.items() if coefficient})
-
-
-def _power(a: Sum, n: int) -> Sum:
-    if set(a) == {ONE} and n * _bits(a[ONE]) <= _MAX_BITS:
-        return {ONE: a[ONE] ** n}
-    if n > _MAX_POWER:
-        raise Unparsable
-    total: Sum = {ONE: Fraction(1)}
-    for _ in range(n):
-        total = _multiplied(total, a)
-    return total
-
-
-def _inverse(a: Sum) -> Sum:
-    if len(a) != 1:
-        raise Unparsable  # 1/0, or 1/(1+x)
-    # 1/sqrt(r) is sqrt(r)/r.
-    ((root, powers), coefficient) = next(iter(a.items()))
-    return {(root, tuple((name, -power) for name, power in powers)): 1 / (coefficient * root)}
-
-
-def _root(a: Sum) -> Sum:
-    if not a:
-        return {}
-    value = a.get(ONE, Fraction(-1))
-    inside = value.numerator * value.denominator  # sqrt(p/q) is sqrt(p*q)/q
-    if len(a) != 1 or not 0 < inside < _MAX_ROOT:
-        raise Unparsable
-
-    # Take square factors out of the root.
-    outside = 1
-    factor = 2
-    while factor * factor <= inside:
-        while inside % (factor * factor) == 0:
-            inside //= factor * factor
-            outside *= factor
-        factor += 1
-    return {(inside, ()): Fraction(outside, value.denominator)}
-
-
-def _checked(a: Sum) -> Sum:
-    """`a`, if it is within the limits."""
-    if len(a) > _MAX_TERMS or any(_bits(value) > _MAX_BITS for value in a.values()):
-        raise Unparsable
-    return a
-
-
-def _bits(value: Fraction) -> int:
-    return max(value.numerator.bit_length(), value.denominator.bit_length())
+        return self.parse_atom()

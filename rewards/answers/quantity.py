@@ -6,21 +6,24 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 
-from rewards.answers.polynomial import ONE, Polynomial, Sum, Unparsable, parse_polynomial
+from rewards.answers.polynomial import Polynomial, parse_polynomial
+from rewards.answers.sums import ONE, Sum, Unparsable
 from rewards.answers.units import MULTIPLE, MULTIPLES, strip_unit
 
 MAX_LENGTH = 1000  # characters of an answer; longer ones go to a worker process
 _MAX_NUMBER_LENGTH = 100  # longer ones are text: Python refuses to convert 4,300 digits
 
-_CURRENCY = r"(?:\\?\$|[€£¥₹])?\s*"
+# `normalize` leaves single spaces, so no pattern looks for more: one unbounded quantifier beside
+# another takes hours on a megabyte of spaces.
+_CURRENCY = r"(?:\\?\$|[€£¥₹])?\s?"
 
 # matches: 72  1,200  1 200  -$18.00  $-18  25\%  3.  1e-5
 _NUMBER = re.compile(
-    rf"{_CURRENCY}(?P<sign>[+-]?)\s*{_CURRENCY}"
+    rf"{_CURRENCY}(?P<sign>[+-]?)\s?{_CURRENCY}"
     r"(?P<whole>[1-9]\d{0,2}(?:[, ]\d{3})+|\d+)?"  # with or without thousands separators
     r"(?P<decimals>\.\d+)?"
     r"(?P<exponent>[eE][+-]?\d{1,3})?"
-    r"\.?\s*(?P<percent>\\?%)?",
+    r"\.?\s?(?P<percent>\\?%)?",
     re.ASCII,
 )
 

@@ -18,8 +18,8 @@ _UNITS = "|".join(
 
 # A unit after a digit or a bracket.  matches the end of: 5 cm  5\text{ m}  90^\circ  (3) hours
 _UNIT = re.compile(
-    rf"(?<=[\d)}}])\s*"
-    rf"(?:\\text\{{\s*(?:{_UNITS}|[mgshl])\s*\}}|\b(?:{_UNITS})|\^\{{?\\circ\}}?)\Z"
+    rf"(?<=[\d)}}])\s?"
+    rf"(?:\\text\{{\s?(?:{_UNITS}|[mgshl])\s?\}}|\b(?:{_UNITS})|\^\{{?\\circ\}}?)\Z"
 )
 
 MULTIPLES = {
@@ -33,7 +33,7 @@ MULTIPLES = {
 
 # A number and a multiple, perhaps of something.  matches: 5 million  3 \text{ dozen} eggs
 MULTIPLE = re.compile(
-    rf"(.+?)\s*(?:\\text\{{\s*)?({'|'.join(MULTIPLES)})(?:\s+[a-z]+)?\s*\}}?", re.DOTALL
+    rf"(.+?)\s?(?:\\text\{{\s?)?({'|'.join(MULTIPLES)})(?:\s[a-z]+)?\s?\}}?", re.DOTALL
 )
 
 

@@ -6,8 +6,8 @@ from functools import lru_cache
 from typing import Any, ClassVar
 
 from rewards.answers.compare import Comparison, compare
+from rewards.answers.estimate import is_understood
 from rewards.answers.normalize import boxed, normalize, unboxed
-from rewards.answers.quantity import read_value
 from rewards.answers.several import score_each_answer
 from rewards.audit_cases import NEAR_42, AuditExample
 from rewards.completion import parse_completion
@@ -31,8 +31,8 @@ class Accuracy(BatchReward):
     worker process (isolation/pool.py).
 
     Parameters:
-        timeout_seconds: limit for math-verify on one answer; an answer that takes longer is wrong,
-            a gold that does is `None`.
+        timeout_seconds: limit for math-verify on one answer, in seconds of CPU time; an answer
+            that takes longer is wrong, a gold that does is `None`.
         memory_mb: limit for its memory.
     """
 
@@ -83,7 +83,7 @@ class Accuracy(BatchReward):
 
 def _find_unreadable(golds: Sequence[str], pool: Pool) -> set[str]:
     """The golds that neither we nor math-verify can read; each is tried once."""
-    hard = [gold for gold in dict.fromkeys(golds) if gold and read_value(gold) is None]
+    hard = [gold for gold in dict.fromkeys(golds) if gold and not is_understood(gold)]
     outcomes = pool.run_once(READABLE, [(gold,) for gold in hard])
     unreadable = {""}
     for gold, outcome in zip(hard, outcomes, strict=True):

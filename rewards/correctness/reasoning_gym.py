@@ -25,7 +25,8 @@ class ReasoningGym(BatchReward):
     Parameters:
         strict: only the full score counts. Many verifiers pay part of it for a wrong answer: 2/3
             for `142` when `42` is right.
-        timeout_seconds: limit for one answer; one that takes longer is wrong.
+        timeout_seconds: limit for one answer, in seconds of CPU time; one that takes longer is
+            wrong.
         memory_mb: limit for its memory.
     """
 

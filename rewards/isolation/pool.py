@@ -36,7 +36,8 @@ class Limits:
     """What one task may use. A task that takes more is over, and its worker is replaced.
 
     Parameters:
-        timeout_seconds: wall-clock time.
+        timeout_seconds: CPU time, so that a busy machine changes no outcome. One that waits
+            instead of computing is over after a hundred times as many seconds.
         memory_mb: address space of the worker, of which sympy takes about 300.
     """
 
@@ -95,11 +96,16 @@ class Pool:
         return [Outcome(**reply) for reply in replies]
 
     def run_once(self, function: str, tasks: Sequence[Task]) -> list[Outcome]:
-        """Like `run`, but each task only once in the life of the pool: for gold answers."""
+        """Like `run`, but each task only once in the life of the pool: for gold answers.
+
+        A task that ran into a limit has no outcome to remember; it is tried again next time.
+        """
         new = [task for task in tasks if (function, *task) not in self._remembered]
-        for task, outcome in zip(new, self.run(function, new), strict=True):
-            self._remembered[(function, *task)] = outcome
-        return [self._remembered[(function, *task)] for task in tasks]
+        outcomes = dict(zip(new, self.run(function, new), strict=True))
+        for task, outcome in outcomes.items():
+            if not outcome.limit:
+                self._remembered[(function, *task)] = outcome
+        return [outcomes.get(task) or self._remembered[(function, *task)] for task in tasks]
 
     def close(self) -> int | None:
         """Ends the server and its workers, and returns the server's exit status.

@@ -3,6 +3,9 @@
 Nothing is left behind: the server ends when its pipe closes, which happens however the training
 process ends. An idle worker ends when the server's pipe closes, and one that hangs is ended by a
 timer of the kernel.
+
+A task's limit is CPU time, which a busy machine does not take away from it: the same task has the
+same outcome on an idle core and beside eight busy ones.
 """
 
 import importlib
@@ -20,6 +23,13 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, TypedDict
 
 MAX_DESCRIPTORS = 1024
+
+# The backstop for a task that waits instead of computing: seconds for each second of its CPU time,
+# because a busy machine may give it no more than a hundredth of a core.
+WALL_SECONDS_PER_CPU_SECOND = 100
+
+# The signals of the timers of a worker; their default action ends it.
+TIMER_SIGNALS = (signal.SIGPROF, signal.SIGALRM)
 
 
 class Reply(TypedDict, total=False):
@@ -68,10 +78,11 @@ class Server:
         try:
             while True:
                 function, tasks = json.loads(self.connection.recv_bytes())
-                # Imported once; the first batch of a function costs its import.
-                if function not in loaded:
-                    loaded.add(function)
-                    self._preload(function)
+                # Imported once; the first batch of a module costs its import.
+                module = function.partition(":")[0]
+                if module not in loaded:
+                    loaded.add(module)
+                    self._preload(module)
                 replies = Batch(self, function, tasks).run()
                 self.connection.send_bytes(json.dumps(replies).encode())
         except (EOFError, OSError):
@@ -80,9 +91,14 @@ class Server:
             for worker in [*self.idle, *self.busy.values()]:
                 self.end(worker)
 
-    def _preload(self, function: str) -> None:
-        """Imports a function here, so that every worker has it from its first moment."""
-        load(function)
+    def _preload(self, module: str) -> None:
+        """Imports a module here, so that every worker has it from its first moment.
+
+        If it has a function `warm_up`, that runs here too: the first task must not pay for it.
+        """
+        imported = importlib.import_module(module)
+        getattr(imported, "warm_up", lambda: None)()
+        # Idle workers were forked without it.
         while self.idle:
             self.end(self.idle.pop())
 
@@ -145,7 +161,7 @@ class Batch:
             return
         # The task counts as handed out only now, and its clock starts now.
         worker.task = self.pending.popleft()
-        worker.deadline = time.monotonic() + self.server.timeout_seconds
+        worker.deadline = time.monotonic() + wall_limit(self.server.timeout_seconds)
         self.server.busy[worker.connection] = worker
 
     def _take_in(self, ready: Iterable[Any]) -> None:
@@ -159,19 +175,23 @@ class Batch:
                 self.replies[worker.task] = json.loads(worker.connection.recv_bytes())
                 self.server.idle.append(worker)
             except (EOFError, OSError):
-                self._retry(worker)
+                self._replace(worker)
 
-    def _retry(self, worker: Worker) -> None:
-        """Runs the task of a worker that was killed from outside again, but only once."""
+    def _replace(self, worker: Worker) -> None:
+        """Ends the task of a worker that died of its timer.
+
+        The task of one that was killed from outside runs again, but only once.
+        """
         self.server.end(worker)
-        if worker.task in self.retried:
+        ran_out = -worker.process.exitcode in TIMER_SIGNALS
+        if ran_out or worker.task in self.retried:
             self.replies[worker.task] = OVER_LIMIT
         else:
             self.retried.add(worker.task)
             self.pending.append(worker.task)
 
     def _end_overdue(self) -> None:
-        """Ends the workers whose task has taken too long."""
+        """Ends the workers whose task has waited too long."""
         now = time.monotonic()
         overdue = [worker for worker in self.server.busy.values() if worker.deadline <= now]
         for worker in overdue:
@@ -194,9 +214,10 @@ def work(connection: Connection, timeout_seconds: float, memory_mb: int) -> None
             function, arguments = json.loads(connection.recv_bytes())
         except (EOFError, OSError):
             return
-        # The signal's default action ends the process even in the middle of one long
+        # The signals' default action ends the process even in the middle of one long
         # multiplication, and needs no other process to be alive.
-        signal.setitimer(signal.ITIMER_REAL, timeout_seconds + 1)
+        signal.setitimer(signal.ITIMER_PROF, timeout_seconds)
+        signal.setitimer(signal.ITIMER_REAL, wall_limit(timeout_seconds) + 1)
 
         # Every ending of the function becomes a reply. A value that is not JSON is an error too.
         try:
@@ -206,8 +227,14 @@ def work(connection: Connection, timeout_seconds: float, memory_mb: int) -> None
         except BaseException as error:
             # Not hidden: the pool raises it, and the run stops.
             reply = json.dumps({"error": repr(error)})
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
         connection.send_bytes(reply.encode())
+
+
+def wall_limit(timeout_seconds: float) -> float:
+    """The wall-clock seconds after which a task is over, however little it has computed."""
+    return timeout_seconds * WALL_SECONDS_PER_CPU_SECOND
 
 
 def load(function: str) -> Any:
