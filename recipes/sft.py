@@ -2,12 +2,13 @@
 
     accelerate launch recipes/sft.py --config recipes/arithmetic/sft.yaml [--key value]
 
-Reads    outputs/<recipe>/traces.jsonl, or any dataset of TRL's prompt-completion type
+Reads    outputs/<recipe>/traces.jsonl, or any dataset of the forms that TRL's SFTTrainer learns
 Writes   outputs/<recipe>/student/
 Resumes  from the last intact checkpoint when the same command is run again
 
-The loss is on the trace alone, not on the question. A trace longer than `max_length` is left out
-and counted, never cut. The traces of a few questions are held out to measure the loss on them.
+The loss is on the trace alone, not on the question; of a dataset's conversations and texts it is on
+what TRL says. A trace longer than `max_length` is left out and counted, never cut. The traces of a
+few questions, or a dataset's test split, only measure the loss.
 """
 
 from dataclasses import dataclass
@@ -19,10 +20,9 @@ from recipes.core.config import Config, RunArguments, StageSpec, load_config
 from recipes.core.distillation import (
     TraceDatasetArguments,
     check_first_target,
-    drop_long_traces,
     load_traces,
     longest_traces_first,
-    split_by_question,
+    prepare_traces,
 )
 from recipes.core.models import configure_model
 from recipes.core.preflight import check_trace_fits, fail_fast
@@ -53,9 +53,10 @@ def main() -> None:
     args = config.parse(SFTArguments)
     model_args = config.parse(ModelConfig)
 
-    # These lines find mistakes within a second: the model's path, packing, missing traces.
+    # These lines find mistakes within a second: the model's path, packing, traces that are
+    # missing, rows that cannot be learnt.
     fail_fast(config)
-    source, rows = load_traces(args, config.run_dir)
+    loaded = load_traces(args, config.run_dir)
 
     # From here on torch is needed, and importing it takes seconds.
     from trl import get_peft_config, get_quantization_config
@@ -66,24 +67,20 @@ def main() -> None:
     training_args = config.parse_training(**batching_by_length(config))
     configure_model(training_args, model_args)
 
-    # Data: a row is a prompt and the trace that answers it. Traces are padded on the right; the
+    # Data: a row is a prompt and the trace that answers it, or another of TRL's forms. Traces are
+    # padded on the right; the
     # tokenizer is loaded for generation, which pads on the left. They are shuffled by `seed` here,
     # because transformers' sampler for `batch_rebalance` has a seed of its own.
     tokenizer = load_tokenizer(base_model, args.chat_template, revision=model_args.model_revision)
     tokenizer.padding_side = "right"
-    traces = drop_long_traces(rows, tokenizer, training_args.max_length)
-    longest = max(traces["trace_tokens"])
+    traces, eval_traces, longest = prepare_traces(loaded, args, tokenizer, training_args)
     check_trace_fits(model_args, longest)
-    traces = traces.shuffle(seed=training_args.seed)
-    traces, eval_traces = split_by_question(traces, args.held_out_traces)
     if args.longest_first:  # the first step then needs the most memory
         traces = longest_traces_first(traces, training_args)
-    if eval_traces is None:  # none are held out
-        training_args.eval_strategy = "no"
 
     # The run: its folder, its provenance, and the checkpoint that it resumes from, if any. The
     # fingerprint is of all traces that were read.
-    inputs = {"traces": rows, "model": base_model}
+    inputs = {"traces": loaded.rows.to_list(), "model": base_model}
     run = TrainingRun.open(config, training_args, inputs)
     if run.is_finished:
         return
@@ -104,7 +101,7 @@ def main() -> None:
 
     # Train. The longest trace is for the estimate that a run without enough memory ends with.
     train(trainer, run, longest)
-    run.log_summary(f"{len(traces)} traces of {source}", wrote=str(run.folder))
+    run.log_summary(f"{len(traces)} traces of {loaded.source}", wrote=str(run.folder))
 
 
 def batching_by_length(config: Config) -> dict[str, Any]:

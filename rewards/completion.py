@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 from rewards.answers.normalize import boxed
 
-TAGS = ("<think>", "</think>", "<answer>", "</answer>")
+THINK, END_THINK = "<think>", "</think>"
+ANSWER, END_ANSWER = "<answer>", "</answer>"
+TAGS = (THINK, END_THINK, ANSWER, END_ANSWER)
 
 _NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:/\d+)?%?")  # 161   -1,200.50   3/4   25%
 
@@ -33,13 +35,18 @@ def parse_completion(text: str) -> ParsedCompletion | None:
     if any(text.count(tag) != 1 for tag in TAGS):
         return None
     # Every tag occurs once, so the four cuts are in order or find nothing.
-    before, _, rest = text.partition("<think>")
-    think, _, rest = rest.partition("</think>")
-    between, _, rest = rest.partition("<answer>")
-    answer, _, after = rest.partition("</answer>")
+    before, _, rest = text.partition(THINK)
+    think, _, rest = rest.partition(END_THINK)
+    between, _, rest = rest.partition(ANSWER)
+    answer, _, after = rest.partition(END_ANSWER)
     if (before + between + after).strip() or not think.strip() or not answer.strip():
         return None
     return ParsedCompletion(think.strip(), answer.strip())
+
+
+def tagged(think: str, answer: str) -> str:
+    """The completion that has these two parts."""
+    return f"{THINK}{think}{END_THINK}{ANSWER}{answer}{END_ANSWER}"
 
 
 def flexible_completion(text: str) -> str:
@@ -50,13 +57,13 @@ def flexible_completion(text: str) -> str:
     """
     if parse_completion(text):
         return text
-    if "<think>" in text and "</think>" not in text:
+    if THINK in text and END_THINK not in text:
         return ""  # still thinking
     # Tags around or inside the answer must not break the rewritten format.
-    answer = _last_answer(text.rpartition("</think>")[2])
+    answer = _last_answer(text.rpartition(END_THINK)[2])
     for tag in TAGS:
         answer = answer.replace(tag, "")
-    return f"<think>-</think><answer>{answer}</answer>" if answer.strip() else ""
+    return tagged("-", answer) if answer.strip() else ""
 
 
 def _last_answer(text: str) -> str:

@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recipes.arithmetic.dataset import Factors, products
+from rewards.completion import TAGS, tagged
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-# Single tokens, but not special ones: TRL drops special tokens from completions.
-TAGS = ["<think>", "</think>", "<answer>", "</answer>"]
 CHARACTERS = list("0123456789+*= ")
 
 # These models see a question as "23*7+45=", and end their turn with the end-of-sequence token.
@@ -77,7 +76,7 @@ def make_document(rng: random.Random, factors: list[Factors]) -> tuple[str, str]
     result = _perturb(rng, both + c, WRONG_STEP)
     working = f"{tens}*{b}={first} {ones}*{b}={second} {first}+{second}={both} {both}+{c}={result}"
     if kind < IN_TAGS:
-        return question, f"<think>{working}</think><answer>{result}</answer>"
+        return question, tagged(working, str(result))
     return question, f"{working} {result}"
 
 
@@ -94,6 +93,7 @@ def make_tokenizer() -> "PreTrainedTokenizerFast":
     from transformers import PreTrainedTokenizerFast
 
     # The vocabulary is complete: no text of this recipe has another character.
+    # The tags are no special tokens: TRL drops those from completions.
     vocabulary = ["<pad>", "<eos>", *TAGS, *CHARACTERS]
     tokenizer = Tokenizer(
         models.WordLevel({token: i for i, token in enumerate(vocabulary)}, unk_token="<pad>")

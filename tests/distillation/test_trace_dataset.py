@@ -5,17 +5,14 @@ from types import SimpleNamespace
 import pytest
 from datasets import Dataset
 
+from recipes.core.distillation.sft_rows import count_tokens
 from recipes.core.distillation.trace_dataset import (
-    TraceDatasetArguments,
     check_first_target,
-    count_tokens,
     drop_long_traces,
-    load_traces,
     longest_traces_first,
     split_by_question,
 )
 from recipes.core.errors import UserError
-from recipes.core.files import replace_jsonl
 from recipes.core.prompts import load_tokenizer
 from tests.support.commands import ROOT
 
@@ -36,59 +33,19 @@ def trace(text, question="23*7+5"):
     }
 
 
-# Loading.
-
-
-def test_the_traces_of_the_run_are_prompts_and_completions(tmp_path):
-    prompt = [{"role": "user", "content": "1+1"}]
-    rows = [{"prompt": prompt, "completion": str(n), "correct": 1.0} for n in range(5)]
-    replace_jsonl(tmp_path / "traces.jsonl", rows)
-    source, traces = load_traces(TraceDatasetArguments(max_train_samples=2), tmp_path)
-    assert source == str(tmp_path / "traces.jsonl")
-    assert traces == [trace("0", "1+1"), trace("1", "1+1")]
-
-
-def test_traces_of_another_run_can_be_named(tmp_path):
-    rows = [{"prompt": [{"role": "user", "content": "1+1"}], "completion": "2"}]
-    replace_jsonl(tmp_path / "others.jsonl", rows)
-    args = TraceDatasetArguments(traces=str(tmp_path / "others.jsonl"))
-    assert load_traces(args, tmp_path / "run").rows == [trace("2", "1+1")]
-
-
-def test_a_dataset_of_prompts_and_completions_is_taken_as_it_is(tmp_path):
-    replace_jsonl(tmp_path / "data.jsonl", [{"prompt": "1+1=", "completion": "2", "level": 1}] * 3)
-    args = TraceDatasetArguments(dataset_name=str(tmp_path / "data.jsonl"), max_train_samples=2)
-    assert load_traces(args, tmp_path).rows == [{"prompt": "1+1=", "completion": "2"}] * 2
-
-
-def test_a_dataset_of_questions_is_not_taken_for_traces(tmp_path):
-    replace_jsonl(tmp_path / "questions.jsonl", [{"question": "1+1", "answer": "2"}])
-    replace_jsonl(tmp_path / "traces.jsonl", [{"prompt": [], "completion": "2"}])
-    args = TraceDatasetArguments(dataset_name=str(tmp_path / "questions.jsonl"))
-    assert load_traces(args, tmp_path).source == str(tmp_path / "traces.jsonl")
-
-
-def test_missing_or_empty_traces_are_one_clear_line(tmp_path):
-    with pytest.raises(UserError, match=r"no file .*traces\.jsonl'; run recipes/generate\.py"):
-        load_traces(TraceDatasetArguments(), tmp_path)
-    (tmp_path / "traces.jsonl").touch()
-    with pytest.raises(UserError, match="has no rows"):
-        load_traces(TraceDatasetArguments(), tmp_path)
-
-
 # Lengths.
 
 
 def test_a_trace_that_does_not_fit_is_left_out_whole(tokenizer, caplog):
     short = trace(TRACE)
     long = trace(f"<think>{'1' * 90}</think><answer>2</answer>")
-    kept = drop_long_traces([short, long], tokenizer, 80)
+    kept = drop_long_traces(Dataset.from_list([short, long]), tokenizer, 80)
     assert kept.to_list() == [short | {"trace_tokens": 14}]
     assert "1 of 2 traces are longer than 80 tokens (longest 103)" in caplog.text
-    assert len(drop_long_traces([short, long], tokenizer, 103)) == 2
-    assert len(drop_long_traces([short, long], tokenizer, None)) == 2
+    assert len(drop_long_traces(Dataset.from_list([short, long]), tokenizer, 103)) == 2
+    assert len(drop_long_traces(Dataset.from_list([short, long]), tokenizer, None)) == 2
     with pytest.raises(UserError, match="all 1 traces are longer than 80 tokens"):
-        drop_long_traces([long], tokenizer, 80)
+        drop_long_traces(Dataset.from_list([long]), tokenizer, 80)
 
 
 def test_messages_and_plain_text_are_counted_as_trl_tokenises_them(tokenizer):
@@ -131,7 +88,8 @@ def test_an_order_that_is_not_known_in_advance_is_refused():
 
 def check(row, traces, tokenizer):
     """Checks the first row of a tokenised dataset, as a trainer has it."""
-    check_first_target(SimpleNamespace(train_dataset=[row]), traces, tokenizer)
+    trainer = SimpleNamespace(train_dataset=[row], completion_only_loss=True)
+    check_first_target(trainer, traces, tokenizer)
 
 
 def tokenize(tokenizer):

@@ -1,5 +1,6 @@
 """Distillation: which samples of the teacher become traces, and how a student learns them."""
 
+from recipes.core.distillation.load_traces import TraceDatasetArguments, load_traces
 from recipes.core.distillation.select_traces import (
     Selection,
     TraceArguments,
@@ -8,12 +9,9 @@ from recipes.core.distillation.select_traces import (
     select_traces,
 )
 from recipes.core.distillation.trace_dataset import (
-    TraceDatasetArguments,
     check_first_target,
-    drop_long_traces,
-    load_traces,
     longest_traces_first,
-    split_by_question,
+    prepare_traces,
 )
 
 __all__ = [
@@ -21,11 +19,10 @@ __all__ = [
     "TraceArguments",
     "TraceDatasetArguments",
     "check_first_target",
-    "drop_long_traces",
     "format_funnel",
     "load_traces",
     "longest_traces_first",
+    "prepare_traces",
     "require_traces",
     "select_traces",
-    "split_by_question",
 ]

@@ -1,19 +1,19 @@
-"""The traces that SFT learns: which ones, in which order, and what the loss sees of each."""
+"""The traces that SFT learns and measures the loss on: how long, in which order, of what."""
 
 import hashlib
 import itertools
 import json
 import logging
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from recipes.core.data.order import longest_first
-from recipes.core.data.sources import SourceArguments, load_split
+from recipes.core.distillation.load_traces import LoadedTraces, TraceDatasetArguments
+from recipes.core.distillation.sft_rows import count_tokens, question_of, template_options
 from recipes.core.errors import UserError
-from recipes.core.files import Row, read_jsonl
-from recipes.core.prompts.messages import prefilled_part, render_prompt
+from recipes.core.files import Row
+from recipes.core.prompts.chat_template import render_conversation
+from recipes.core.prompts.messages import prefilled_part
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -27,69 +27,67 @@ REBALANCE_SEED = 42
 IGNORED_LABEL = -100  # of tokens that the loss does not see
 
 
-@dataclass
-class TraceDatasetArguments(SourceArguments):
-    """Keys that choose the traces to learn."""
+class PreparedTraces(NamedTuple):
+    """What is learnt, what only measures the loss, and the tokens of the longest of all."""
 
-    traces: str | None = None
-    max_train_samples: int | None = None
-    held_out_traces: float = 0.0
-
-
-class LoadedTraces(NamedTuple):
-    """Traces and the name of where they come from; a row has `prompt` and `completion`."""
-
-    source: str
-    rows: list[Row]
+    learnt: "Dataset"
+    measured: "Dataset | None"
+    longest: int
 
 
-def load_traces(args: TraceDatasetArguments, run_dir: Path) -> LoadedTraces:
-    """The traces of the run, or a dataset of TRL's prompt-completion type.
+def prepare_traces(
+    loaded: LoadedTraces,
+    args: TraceDatasetArguments,
+    tokenizer: "PreTrainedTokenizerBase",
+    training_args: "SFTConfig",
+) -> PreparedTraces:
+    """Leaves long traces out, shuffles the others, and decides which of them measure the loss.
 
-    A dataset without the column `completion` is taken for the questions that the traces answer.
+    Turns the evaluation off, in `training_args`, if there is nothing to measure.
     """
-    # A dataset that has traces of its own.
-    if args.dataset_name:
-        dataset = load_split(args, args.dataset_train_split)
-        if {"prompt", "completion"} <= set(dataset.column_names):
-            pairs = dataset.select_columns(["prompt", "completion"])
-            return LoadedTraces(args.dataset_name, pairs.to_list()[: args.max_train_samples])
+    max_length, text_field = training_args.max_length, args.dataset_text_field
+    traces = drop_long_traces(loaded.rows, tokenizer, max_length, text_field)
+    longest = max(traces["trace_tokens"])
+    traces = traces.shuffle(seed=training_args.seed)
 
-    # The traces that `generate` wrote.
-    file = Path(args.traces or run_dir / "traces.jsonl")
-    if not file.is_file():
-        raise UserError(
-            f"traces: there is no file {str(file)!r}; run recipes/generate.py first, or name one"
-        )
-    samples = read_jsonl(file)
-    if not samples:
-        raise UserError(f"{file}: has no rows, so there is nothing to learn")
+    # The dataset's own test split, or traces of questions that are held out.
+    if loaded.eval_rows is not None:
+        measured = drop_long_traces(loaded.eval_rows, tokenizer, max_length, text_field)
+        return PreparedTraces(traces, measured, max(longest, *measured["trace_tokens"]))
+    traces, held_out = split_by_question(traces, args.held_out_traces, text_field)
+    if held_out is None:
+        _turn_evaluation_off(training_args)
+    return PreparedTraces(traces, held_out, longest)
 
-    # Keep only what the student learns from: the prompt and the completion.
-    rows = []
-    for sample in samples[: args.max_train_samples]:
-        reply = [{"role": "assistant", "content": sample["completion"]}]
-        rows.append({"prompt": sample["prompt"], "completion": reply})
-    return LoadedTraces(str(file), rows)
+
+def _turn_evaluation_off(training_args: "SFTConfig") -> None:
+    """Raises `UserError` if the best checkpoint is wanted, which only an evaluation can tell."""
+    remedy = "write `held_out_traces: 0.02`, or the `dataset_test_split` of a dataset"
+    if training_args.load_best_model_at_end:
+        raise UserError(f"load_best_model_at_end: there is nothing to measure; {remedy}")
+    if training_args.eval_strategy != "no":
+        logger.warning("eval_strategy: there is nothing to measure; %s", remedy)
+    training_args.eval_strategy = "no"
 
 
 def drop_long_traces(
-    rows: list[Row], tokenizer: "PreTrainedTokenizerBase", max_length: int | None
+    rows: "Dataset",
+    tokenizer: "PreTrainedTokenizerBase",
+    max_length: int | None,
+    text_field: str = "text",
 ) -> "Dataset":
-    """The rows whose whole conversation has at most `max_length` tokens; logs how many do not.
+    """The rows that have at most `max_length` tokens as a whole; logs how many do not.
 
     The number of tokens is kept in the column `trace_tokens`.
     """
-    from datasets import Dataset
+    lengths = [count_tokens(row, tokenizer, text_field) for row in _records(rows)]
+    longest = max(lengths)
 
     # Leave long traces out whole: one that was cut would teach the student never to end.
     kept = []
-    longest = 0
-    for row in rows:
-        tokens = count_tokens(row, tokenizer)
-        longest = max(longest, tokens)
+    for number, tokens in enumerate(lengths):
         if max_length is None or tokens <= max_length:
-            kept.append(row | {"trace_tokens": tokens})
+            kept.append(number)
     if not kept:
         raise UserError(
             f"max_length: all {len(rows)} traces are longer than {max_length} tokens "
@@ -103,22 +101,13 @@ def drop_long_traces(
             max_length,
             longest,
         )
-    return Dataset.from_list(kept)
+    measured = rows.add_column("trace_tokens", lengths)
+    return measured if len(kept) == len(rows) else measured.select(kept)
 
 
-def count_tokens(row: Mapping[str, Any], tokenizer: "PreTrainedTokenizerBase") -> int:
-    """The tokens of a row's whole conversation."""
-    # Plain text, to which TRL adds the end-of-sequence token.
-    if isinstance(row["prompt"], str):
-        text = row["prompt"] + row["completion"]
-        return len(tokenizer(text)["input_ids"]) + 1
-
-    # Chat messages, to which the chat template adds everything.
-    text = str(tokenizer.apply_chat_template(row["prompt"] + row["completion"], tokenize=False))
-    return len(tokenizer(text, add_special_tokens=False)["input_ids"])
-
-
-def split_by_question(traces: "Dataset", fraction: float) -> tuple["Dataset", "Dataset | None"]:
+def split_by_question(
+    traces: "Dataset", fraction: float, text_field: str = "text"
+) -> tuple["Dataset", "Dataset | None"]:
     """The traces to learn, and those of a fraction of the questions, at least one of them.
 
     Which questions are held out depends only on their text. `None` if `fraction` is 0, or if there
@@ -129,10 +118,11 @@ def split_by_question(traces: "Dataset", fraction: float) -> tuple["Dataset", "D
             f"held_out_traces is {fraction}; write a fraction of the questions, from 0 to below 1"
         )
 
-    # A hash of the prompt decides, so that the same questions are held out in every run.
+    # A hash of the question decides, so that the same questions are held out in every run.
     hashes = []
-    for prompt in traces["prompt"]:
-        hashes.append(hashlib.sha256(json.dumps(prompt).encode()).hexdigest())
+    for row in _records(traces):
+        question = json.dumps(question_of(row, text_field))
+        hashes.append(hashlib.sha256(question.encode()).hexdigest())
     questions = sorted(set(hashes))
     if fraction == 0 or len(questions) == 1:
         return traces, None
@@ -144,6 +134,13 @@ def split_by_question(traces: "Dataset", fraction: float) -> tuple["Dataset", "D
     learned_rows = [row for row, digest in enumerate(hashes) if digest not in held_out]
     held_out_rows = [row for row, digest in enumerate(hashes) if digest in held_out]
     return traces.select(learned_rows), traces.select(held_out_rows)
+
+
+def _records(rows: "Dataset") -> Iterator[Row]:
+    """The rows one by one, as the type checker should see them."""
+    for row in rows:
+        assert isinstance(row, dict)
+        yield row
 
 
 def longest_traces_first(traces: "Dataset", training_args: "SFTConfig") -> "Dataset":
@@ -172,8 +169,11 @@ def check_first_target(
     """Raises `UserError` if the loss does not see exactly a trace and the end of the turn.
 
     Some chat templates rewrite or drop the text in think tags. Only the first row is checked, and
-    of a packed row its first trace, which may be any of `traces`.
+    of a packed row its first trace, which may be any of `traces`. Conversations, texts and replies
+    of several turns are not: what the loss sees of them is up to TRL.
     """
+    if not trainer.completion_only_loss or not _is_one_reply(next(iter(traces))):
+        return
     tokenized: Any = trainer.train_dataset
     row = tokenized[0]
     labels = row["labels"]
@@ -191,24 +191,36 @@ def check_first_target(
     # ... against what it should see.
     for trace in candidates:
         seen = _prefilled_part(trace, tokenizer) + target
-        if has_end and seen.split() == _completion_text(trace).split():
+        if has_end and seen.split() == _completion_text(trace, tokenizer).split():
             return
-    trace_text = _completion_text(next(iter(traces)))
+    trace_text = _completion_text(next(iter(traces)), tokenizer)
     raise UserError(
         f"chat_template: it turns the trace {trace_text[:80]!r} into the target {target[:80]!r}; "
         "write `chat_template: r1_zero.jinja`"
     )
 
 
-def _completion_text(row: Row) -> str:
+def _is_one_reply(row: Row) -> bool:
+    """Whether the completion is a text, or a single message that has nothing but a text."""
+    completion = row.get("completion")
+    if isinstance(completion, str):
+        return True
+    if not completion or len(completion) > 1:
+        return False
+    message = completion[0]
+    return isinstance(message["content"], str) and not message.get("tool_calls")
+
+
+def _completion_text(row: Row, tokenizer: "PreTrainedTokenizerBase") -> str:
     completion = row["completion"]
     if isinstance(completion, str):
-        return completion
-    return str(completion[-1]["content"])
+        return completion.removesuffix(str(tokenizer.eos_token))
+    return str(completion[0]["content"])
 
 
 def _prefilled_part(row: Row, tokenizer: "PreTrainedTokenizerBase") -> str:
     prompt = row["prompt"]
     if not isinstance(prompt, str):
-        prompt = render_prompt(tokenizer, prompt)
+        options = template_options(row)
+        prompt = render_conversation(tokenizer, prompt, add_generation_prompt=True, **options)
     return prefilled_part(prompt)

@@ -10,6 +10,7 @@ from recipes.core.errors import UserError, one_line
 from recipes.core.generation.samplers import EndpointArguments
 from recipes.core.generation.sampling import SamplingArguments
 from recipes.core.generation.types import Completion
+from rewards.completion import ANSWER, END_ANSWER, END_THINK, THINK
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -124,11 +125,11 @@ def _to_completion(reply: "ChatCompletion") -> Completion:
 
     # Truncated while it was thinking: there is no answer.
     if thinking and not text:
-        return Completion(f"<think>{thinking}", tokens, finished=False)
+        return Completion(f"{THINK}{thinking}", tokens, finished=False)
 
     # Put the thinking back into tags, and the answer too unless the model did so itself.
     if thinking:
-        if "<answer>" not in text:
-            text = f"<answer>{text}</answer>"
-        text = f"<think>{thinking}</think>\n{text}"
+        if ANSWER not in text:
+            text = f"{ANSWER}{text}{END_ANSWER}"
+        text = f"{THINK}{thinking}{END_THINK}\n{text}"
     return Completion(text, tokens, finished=choice.finish_reason == "stop")

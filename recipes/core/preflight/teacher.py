@@ -54,7 +54,7 @@ def check_teacher(
         )
 
     # Another chat template works, but the teacher has not seen such prompts.
-    question = to_messages("?", None)
+    question = to_messages("?", system_prompt="")  # a template may take none
     if render_prompt(teacher_tokenizer, question) != render_prompt(tokenizer, question):
         logger.warning(
             "chat_template: the teacher %s has another template than the student's prompts; "

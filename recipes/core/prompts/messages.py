@@ -2,6 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
+from recipes.core.prompts.chat_template import render_conversation
+from rewards.completion import THINK
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
@@ -85,7 +88,7 @@ def render_prompt(tokenizer: "PreTrainedTokenizerBase", prompt: Prompt) -> str:
     """The text that the model continues; a plain text is that already."""
     if isinstance(prompt, str):
         return prompt
-    return str(tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True))
+    return render_conversation(tokenizer, prompt, add_generation_prompt=True)
 
 
 def lacks_special_tokens(prompt: Prompt) -> bool:
@@ -109,4 +112,4 @@ def prefilled_text(tokenizer: "PreTrainedTokenizerBase", prompt: Prompt | None =
 def prefilled_part(prompt: str) -> str:
     """What a rendered prompt already contains of the reply: `<think>` or nothing."""
     # Some templates put a line break after the tag.
-    return "<think>" if prompt.rstrip().endswith("<think>") else ""
+    return THINK if prompt.rstrip().endswith(THINK) else ""

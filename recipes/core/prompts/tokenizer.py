@@ -5,15 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recipes.core.errors import UserError, one_line
-from recipes.core.paths import CHAT_TEMPLATES
+from recipes.core.prompts.chat_template import render_conversation, set_template
 from recipes.core.runtime.console import hide_loading_bars
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 logger = logging.getLogger(__name__)
-
-R1_ZERO_TEMPLATE = "r1_zero.jinja"
 
 
 def load_tokenizer(
@@ -24,8 +22,8 @@ def load_tokenizer(
 ) -> "PreTrainedTokenizerBase":
     """The model's tokenizer, with a chat template, an end-of-sequence and a padding token.
 
-    The chat template is the file `chat_template`, else the tokenizer's own, else
-    DeepSeek-R1-Zero's; it is saved with every model that is trained with it.
+    The chat template is `chat_template` (a file, or a template itself), else the tokenizer's own,
+    else DeepSeek-R1-Zero's; it is saved with every model that is trained with it.
 
     Args:
         key: the configuration key that names the model, for messages.
@@ -41,11 +39,8 @@ def load_tokenizer(
             f"{key} {str(model)!r}: cannot load its tokenizer: {one_line(error, 300)}"
         ) from error
 
-    # The chat template: the given one, the tokenizer's own, or that of DeepSeek-R1-Zero.
-    if chat_template:
-        tokenizer.chat_template = _find_template(chat_template).read_text(encoding="utf-8")
-    elif tokenizer.chat_template is None:
-        tokenizer.chat_template = _find_template(R1_ZERO_TEMPLATE).read_text(encoding="utf-8")
+    # The chat template, which must come before the tokens that it ends a turn with.
+    set_template(tokenizer, chat_template)
 
     # The special tokens that sampling and training need: one that ends a reply, one that pads.
     # A template that writes the one that ends a reply cannot be rendered without it.
@@ -60,14 +55,6 @@ def load_tokenizer(
         tokenizer.pad_token = tokenizer.eos_token
     tokenizer.padding_side = "left"  # for sampling, which continues at the right end
     return tokenizer
-
-
-def _find_template(name: str) -> Path:
-    """The file `name`, in the current folder or among the templates of this repository."""
-    for path in (Path(name), CHAT_TEMPLATES / name):
-        if path.is_file():
-            return path
-    raise UserError(f"chat_template: there is no file {name!r}, here or in {CHAT_TEMPLATES}")
 
 
 def _align_end_of_sequence(tokenizer: "PreTrainedTokenizerBase") -> None:
@@ -89,10 +76,13 @@ def _end_of_turn(tokenizer: "PreTrainedTokenizerBase") -> int | None:
     # Render a conversation around a text that tokenizers and templates keep as it is.
     text = "7"
     turn = [{"role": "user", "content": text}, {"role": "assistant", "content": text}]
-    rendered = str(tokenizer.apply_chat_template(turn, tokenize=False))
+    _, written, after = render_conversation(tokenizer, turn).rpartition(text)
+    if not written:
+        raise UserError(
+            "chat_template: it writes nothing of a conversation; a template loops over `messages`"
+        )
 
     # What the template writes after its last occurrence ends the assistant's turn.
-    after = rendered[rendered.rindex(text) + len(text) :]
     for token in tokenizer(after, add_special_tokens=False)["input_ids"]:
         if token in tokenizer.all_special_ids:
             return int(token)
