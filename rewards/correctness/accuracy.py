@@ -94,7 +94,8 @@ def _find_unreadable(golds: Sequence[str], pool: Pool) -> set[str]:
 
 def _gold_text(answer: Any) -> str:
     """The gold as a text to compare with; empty if there is none. Several answers become a list."""
-    if answer is None:
+    # pandas writes NaN, the number that is not itself, where there is none.
+    if answer is None or answer != answer:
         return ""
     if isinstance(answer, list | tuple):
         return ", ".join(filter(None, map(_gold_text, answer)))
