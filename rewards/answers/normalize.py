@@ -8,11 +8,17 @@ import re
 # Pairs around a whole answer that are not part of it.
 _DELIMITERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("`", "`"))
 
+# Delimiters anywhere, but not the distance of a matrix's rows: \\[1ex]
+_DOLLAR = re.compile(r"(?<!\\)\$")
+_BRACKET_DELIMITER = re.compile(r"(?<!\\)\\[()\[\]]")
+
 # A plain number needs nothing else.  matches: 72  -1,200  3.5
 _PLAIN_NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?", re.ASCII)
 
 # A whole answer in a text command.  matches: \text{east}  \mathrm{B}
-_TEXT_COMMAND = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox)\{([^{}\\]*)\}")
+_TEXT_COMMAND = re.compile(
+    r"\\(?:text|textbf|textit|emph|underline|mathrm|mathbf|mbox)\{([^{}\\]*)\}"
+)
 
 _SYMBOLS = str.maketrans(
     {
@@ -29,15 +35,37 @@ _SYMBOLS = str.maketrans(
         "\u00b2": "^2",
         "\u00b3": "^3",
         "\u00bd": r"\frac{1}{2}",
+        "\u222a": r"\cup ",
+        "\u2229": r"\cap ",
+        "\u2208": r"\in ",
+        "\u2264": r"\le ",
+        "\u2265": r"\ge ",
+        "\u2260": r"\ne ",
+        "\u00b1": r"\pm ",
+        "\u2205": r"\emptyset ",
+        "\u211d": r"\mathbb{R}",
+        # Digits of the width of Chinese characters.
+        **{chr(0xFF10 + digit): str(digit) for digit in range(10)},
     }
 )
 
 # Applied in this order after the symbols: what is replaced, by what, and why or an example.
 _RULES = (
-    (re.compile(r"\\[dt]frac(?![A-Za-z])"), r"\\frac"),  # \dfrac12 is \frac12
-    (re.compile(r"\{,\}"), ","),  # 1{,}200
+    # LaTeX out of JSON or Python, with two backslashes: \\frac
+    (re.compile(r"(?<!\\)\\\\(?=(?:[dt]?frac|left|right|sqrt|text|pi|le|ge|cup|infty)\b)"), r"\\"),
+    (re.compile(r"\\[dtc]frac(?![A-Za-z])"), r"\\frac"),  # \dfrac12 is \frac12
+    (re.compile(r"\{,\}|,\\!\s?"), ","),  # 1{,}200  1,\! 200
+    (re.compile(r"\\frac ?(\d) ?(\d)"), r"\\frac{\1}{\2}"),  # \frac12
+    (re.compile(r"(?<=\d) i(?![A-Za-z])"), "i"),  # 2+3 i
     (re.compile(r"\\varnothing"), r"\\emptyset"),
     (re.compile(r"\u221a\s*\{?(\d+)\}?"), r"\\sqrt{\1}"),  # √2
+    (re.compile(r"\\sqrt\((\d+)\)"), r"\\sqrt{\1}"),  # \sqrt(2)
+    (re.compile(r"\\mathrm ?\{([A-Za-z])\}"), r"\1"),  # \mathrm{e}
+    (re.compile(r"\\[dt]?binom ?(\w) ?(\w)"), r"\\binom{\1}{\2}"),  # \binom n2
+    (re.compile(r"\\[dt]binom(?![A-Za-z])"), r"\\binom"),
+    (re.compile(r"\\le(?:q|qslant)(?![A-Za-z])|<="), r"\\le "),
+    (re.compile(r"\\ge(?:q|qslant)(?![A-Za-z])|>="), r"\\ge "),
+    (re.compile(r"\\neq(?![A-Za-z])|!="), r"\\ne "),
     (re.compile(r"(?<![A-Za-z\\])pi(?![A-Za-z])"), r"\\pi"),  # 2pi, but not pint
     (re.compile(r"\\\\\[[^\]]*\]"), r"\\\\"),  # the distance of matrix rows: \\[1ex]
     (re.compile(r"(?<!\\)\\(?:(?:left|right|displaystyle)(?![A-Za-z])|!)"), ""),  # \left( 1 \right)
@@ -126,3 +154,11 @@ def _strip_delimiters(text: str) -> str:
         if inner and left not in inner and right not in inner:
             text = inner.strip()
     return text
+
+
+def without_delimiters(text: str) -> str:
+    r"""`text` without the signs of formulas, such as those of `$28$ percent`; `\$` stays."""
+    dollars = len(_DOLLAR.findall(text))
+    if dollars and dollars % 2 == 0:
+        text = _DOLLAR.sub(" ", text)
+    return _BRACKET_DELIMITER.sub(" ", text).strip()

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
 
+from rewards.answers.answer_form import pair_to_compare
 from rewards.answers.compare import Comparison, compare
-from rewards.answers.normalize import boxed, normalize, unboxed
+from rewards.answers.normalize import boxed, normalize
 from rewards.answers.quantity import read_value
 from rewards.answers.several import score_each_answer
 from rewards.audit_cases import NEAR_42, AuditExample
@@ -64,11 +65,14 @@ class Accuracy(BatchReward):
             parsed = parse_completion(completion)
             if parsed is None:
                 continue
-            comparison = compare(gold, normalize(parsed.answer))
+            pair = pair_to_compare(gold, parsed.answer)
+            if pair is None:
+                continue
+            comparison = compare(*pair)
             if comparison is Comparison.SAME:
                 scores[index] = 1.0
             elif comparison is Comparison.UNDECIDED:
-                undecided.setdefault((gold, unboxed(parsed.answer)), []).append(index)
+                undecided.setdefault(pair, []).append(index)
 
         # Ask math-verify about the rest.
         timed_out = 0

@@ -11,7 +11,8 @@ from rewards.completion import parse_completion
 # Words before the letter that say no more than that it follows.
 _LEAD_IN = re.compile(
     r"(?:(?:so|thus|therefore|hence|the|my|our|final|correct|right|best|answer|option|choice|letter"
-    r"|is|it|it['\u2019]s|would be|must be|i (?:choose|pick|think|believe))(?![a-z'\u2019])[\s,:]*)+",
+    r"|is|it(?:['\u2019]s)?|would be|must be|i (?:choose|pick|think|believe))"
+    r"(?![a-z'\u2019])[\s,:]*)+",
     re.IGNORECASE,
 )
 
