@@ -8,8 +8,9 @@ would not be read.
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
-from rewards.answers.compare import DIFFERENT, compare
+from rewards.answers.compare import DIFFERENT, SAME, UNDECIDED, Comparison, compare
 from rewards.answers.dimensions import Unit
 from rewards.answers.normalize import normalize
 from rewards.answers.numeral import Numeral, read_numeral
@@ -23,6 +24,14 @@ Pair = tuple[str, str]
 
 # The forms of a number that is no calculation, so that a gold of it is a result.
 _RESULTS = frozenset(["number", "fraction", "mixed", "repeating", "scientific"])
+
+# matches: 72  -1,200.5  \boxed{72}
+_PLAIN_ANSWER = re.compile(
+    r"\\boxed\{(-?\d[\d,]{0,40}(?:\.\d{1,40})?)\}|(-?\d[\d,]{0,40}(?:\.\d{1,40})?)",
+    re.ASCII,
+)
+_PLAIN_GOLD = re.compile(r"-?\d[\d,]{0,40}", re.ASCII)
+_HAS_WORDS = re.compile(r"\\(?:text|mbox|mathrm)|[A-Za-z ]{2}\Z")
 
 # What only its own text equals.  matches: 12:30  2020-01-02  1, 4, 9, \ldots
 _LITERAL = re.compile(
@@ -53,35 +62,57 @@ _PRODUCT = re.compile(r"[a-z]{2}")  # matches: xy
 _LETTER = re.compile(r"(?<![A-Za-z\\])[A-Za-z]|\\(?!frac|sqrt|cdot|times|pi|div)[A-Za-z]+")
 
 
-def pair_to_compare(gold: str, text: str) -> Pair | None:
-    """The texts of gold and answer to compare; `None` if the answer cannot be right.
+class Judgement(NamedTuple):
+    """Whether an answer is right, and the texts that math-verify compares where it is undecided."""
 
-    Args:
-        gold: as `normalize` returns it.
-        text: the answer block.
-    """
-    if len(text) > _MAX_CACHED:
-        return _pair_to_compare(gold, text)
-    return _cached_pair(gold, text)
+    comparison: Comparison
+    gold: str
+    answer: str
 
 
-def _pair_to_compare(gold: str, text: str) -> Pair | None:
+def judge(gold: str, text: str) -> Judgement:
+    """Compares a gold, as `normalize` returns it, with the text of an answer block."""
+    # Most golds and most answers are plain numbers.
+    number = _PLAIN_ANSWER.fullmatch(text)
+    if number and _PLAIN_GOLD.fullmatch(gold):
+        answer = number[1] or number[2]
+        return Judgement(compare(gold, answer), gold, answer)
+    # A group often gives the same answer several times.
+    return _judge_once(gold, text) if len(text) <= _MAX_CACHED else _judge(gold, text)
+
+
+def _judge(gold: str, text: str) -> Judgement:
+    answer = _read_answer(gold, text)
+    if answer is None:
+        return Judgement(DIFFERENT, gold, text)
+    if answer == gold:
+        return Judgement(SAME, gold, answer)
+    # What exact arithmetic tells apart needs no rules, unless there are units to convert.
+    comparison = UNDECIDED
+    if not (_HAS_WORDS.search(answer) or _LITERAL.match(gold)):
+        comparison = compare(gold, answer)
+    form = _gold_form(gold)
+    if comparison is DIFFERENT or (comparison is SAME and form.numeral is None):
+        return Judgement(comparison, gold, answer)
+    pair = _numeral_pair(form, answer) if form.numeral else _other_pair(gold, answer)
+    if pair is None:
+        return Judgement(DIFFERENT, gold, answer)
+    is_converted = pair[1] != answer
+    if comparison is UNDECIDED or is_converted:
+        comparison = compare(*pair)
+    return Judgement(comparison, *pair)
+
+
+def _read_answer(gold: str, text: str) -> str | None:
+    """The answer in the text, normalized; `None` if there is none."""
     # The very text of the gold needs no rules.
     if "\\boxed" not in text and normalize(text) == gold:
-        return gold, gold
+        return gold
     bare = bare_answer(text)
-    if bare is None:
-        return None
-    answer = normalize(bare)
-    if answer == gold:
-        return gold, gold
-    form = _gold_form(gold)
-    if form.numeral is not None:
-        return _numeral_pair(form, answer)
-    return _other_pair(form.text, answer)
+    return None if bare is None else normalize(bare)
 
 
-_cached_pair = lru_cache(maxsize=65536)(_pair_to_compare)
+_judge_once = lru_cache(maxsize=65536)(_judge)
 
 
 @dataclass(frozen=True)

@@ -49,29 +49,37 @@ _SYMBOLS = str.maketrans(
     }
 )
 
-# Applied in this order after the symbols: what is replaced, by what, and why or an example.
-_RULES = (
-    # LaTeX out of JSON or Python, with two backslashes: \\frac
-    (re.compile(r"(?<!\\)\\\\(?=(?:[dt]?frac|left|right|sqrt|text|pi|le|ge|cup|infty)\b)"), r"\\"),
-    (re.compile(r"\\[dtc]frac(?![A-Za-z])"), r"\\frac"),  # \dfrac12 is \frac12
-    (re.compile(r"\{,\}|,\\!\s?"), ","),  # 1{,}200  1,\! 200
-    (re.compile(r"\\frac ?(\d) ?(\d)"), r"\\frac{\1}{\2}"),  # \frac12
-    (re.compile(r"(?<=\d) i(?![A-Za-z])"), "i"),  # 2+3 i
-    (re.compile(r"\\varnothing"), r"\\emptyset"),
-    (re.compile(r"\u221a\s*\{?(\d+)\}?"), r"\\sqrt{\1}"),  # √2
-    (re.compile(r"\\sqrt\((\d+)\)"), r"\\sqrt{\1}"),  # \sqrt(2)
-    (re.compile(r"\\mathrm ?\{([A-Za-z])\}"), r"\1"),  # \mathrm{e}
-    (re.compile(r"\\[dt]?binom ?(\w) ?(\w)"), r"\\binom{\1}{\2}"),  # \binom n2
-    (re.compile(r"\\[dt]binom(?![A-Za-z])"), r"\\binom"),
-    (re.compile(r"\\le(?:q|qslant)(?![A-Za-z])|<="), r"\\le "),
-    (re.compile(r"\\ge(?:q|qslant)(?![A-Za-z])|>="), r"\\ge "),
-    (re.compile(r"\\neq(?![A-Za-z])|!="), r"\\ne "),
-    (re.compile(r"(?<![A-Za-z\\])pi(?![A-Za-z])"), r"\\pi"),  # 2pi, but not pint
-    (re.compile(r"\\\\\[[^\]]*\]"), r"\\\\"),  # the distance of matrix rows: \\[1ex]
-    (re.compile(r"(?<!\\)\\(?:(?:left|right|displaystyle)(?![A-Za-z])|!)"), ""),  # \left( 1 \right)
-    (re.compile(r"(?<!\\)\\[,; ]|~|\s+"), " "),  # every kind of space: 5\,000
-    # Spaces that separate nothing; those of `1 2`, `1 ,200` and `1, 200` stay.
-    (re.compile(r"\s+(?![A-Za-z0-9,])|(?<![A-Za-z0-9,])\s+"), ""),
+# Applied in this order after the symbols: a sign without which there is nothing to do, what is
+# replaced, by what, and why or an example.
+_RULES = tuple(
+    (sign, re.compile(pattern), replacement)
+    for sign, pattern, replacement in (
+        # LaTeX out of JSON or Python, with two backslashes: \\frac
+        (r"\\", r"(?<!\\)\\\\(?=(?:[dt]?frac|left|right|sqrt|text|pi|le|ge|cup|infty)\b)", r"\\"),
+        ("frac", r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),  # \dfrac12 is \frac12
+        ("frac", r"\\frac ?(\d) ?(\d)", r"\\frac{\1}{\2}"),
+        (",", r"\{,\}|,\\!\s?", ","),  # 1{,}200  1,\! 200
+        (" i", r"(?<=\d) i(?![A-Za-z])", "i"),  # 2+3 i
+        ("varnothing", r"\\varnothing", r"\\emptyset"),
+        ("\u221a", r"\u221a\s*\{?(\d+)\}?", r"\\sqrt{\1}"),  # √2
+        ("sqrt(", r"\\sqrt\((\d+)\)", r"\\sqrt{\1}"),  # \sqrt(2)
+        ("mathrm", r"\\mathrm ?\{([A-Za-z])\}", r"\1"),  # \mathrm{e}
+        ("binom", r"\\[dt]?binom ?(\w) ?(\w)", r"\\binom{\1}{\2}"),  # \binom n2
+        ("binom", r"\\[dt]binom(?![A-Za-z])", r"\\binom"),
+        (r"\le", r"\\le(?:q|qslant)(?![A-Za-z])", r"\\le "),
+        ("<=", r"<=", r"\\le "),
+        (r"\ge", r"\\ge(?:q|qslant)(?![A-Za-z])", r"\\ge "),
+        (">=", r">=", r"\\ge "),
+        (r"\ne", r"\\neq(?![A-Za-z])", r"\\ne "),
+        ("!=", r"!=", r"\\ne "),
+        ("pi", r"(?<![A-Za-z\\])pi(?![A-Za-z])", r"\\pi"),  # 2pi, but not pint
+        (r"\\[", r"\\\\\[[^\]]*\]", r"\\\\"),  # the distance of matrix rows: \\[1ex]
+        ("\\", r"(?<!\\)\\(?:(?:left|right|displaystyle)(?![A-Za-z])|!)", ""),  # \left( 1 \right)
+        ("\\", r"(?<!\\)\\[,; ]", " "),  # LaTeX's spaces: 5\,000
+        ("", r"~|\s+", " "),
+        # Spaces that separate nothing; those of `1 2`, `1 ,200` and `1, 200` stay.
+        (" ", r"\s+(?![A-Za-z0-9,])|(?<![A-Za-z0-9,])\s+", ""),
+    )
 )
 
 _BOX = re.compile(r"\\boxed\{([^{}]*)\}")  # matches: \boxed{72}
@@ -99,9 +107,11 @@ def normalize(text: str) -> str:
     if whole:
         text = whole[1].strip()
     # … then what may stand anywhere in it.
-    text = text.translate(_SYMBOLS)
-    for pattern, replacement in _RULES:
-        text = pattern.sub(replacement, text)
+    if not text.isascii():
+        text = text.translate(_SYMBOLS)
+    for sign, pattern, replacement in _RULES:
+        if sign in text:
+            text = pattern.sub(replacement, text)
     return text
 
 

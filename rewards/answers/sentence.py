@@ -13,6 +13,12 @@ from rewards.answers.box import read_boxes
 from rewards.answers.normalize import boxed, without_delimiters
 from rewards.answers.words import word_set
 
+# Formulas: no words, no other text.  matches: 2\sqrt{3}  x^2+1
+_FORMULA = re.compile(
+    r"(?>[0-9+\-/^_(){}\[\]=, ]|\\[{}]|\\[A-Za-z]+|[A-Za-z](?![A-Za-z]))++", re.ASCII
+)
+_WHOLE_BOX = re.compile(r"\\boxed\{((?>[^{}\\]|\\.|\{[^{}]*\})*+)\}")
+
 _MAX_LENGTH = 10_000  # characters; longer texts have no answer
 
 # Emphasis and tags around a part of the text.  matches: **72**  `72`  ```72```  <b>  </b>
@@ -58,6 +64,11 @@ def bare_answer(text: str) -> str | None:
     """The answer in the text of an answer block; `None` if there is none."""
     if len(text) > _MAX_LENGTH:
         return None
+    whole_box = _WHOLE_BOX.fullmatch(text)
+    if whole_box:
+        text = whole_box[1]
+    if _FORMULA.fullmatch(text) and "boxed" not in text and "__" not in text:
+        return text
     text = _TAG.sub(" ", _EMPHASIS.sub(lambda match: match[1] or match[2], text))
     text = _ESCAPED_BOX.sub(r"\\boxed", _TRAILER.sub(" ", text)).strip()
     text = _MARKDOWN.sub("", text)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
 
-from rewards.answers.answer_form import pair_to_compare
-from rewards.answers.compare import Comparison, compare
+from rewards.answers.answer_form import judge
+from rewards.answers.compare import Comparison
 from rewards.answers.normalize import boxed, normalize
 from rewards.answers.quantity import read_value
 from rewards.answers.several import score_each_answer
@@ -65,13 +65,11 @@ class Accuracy(BatchReward):
             parsed = parse_completion(completion)
             if parsed is None:
                 continue
-            pair = pair_to_compare(gold, parsed.answer)
-            if pair is None:
-                continue
-            comparison = compare(*pair)
-            if comparison is Comparison.SAME:
+            judgement = judge(gold, parsed.answer)
+            if judgement.comparison is Comparison.SAME:
                 scores[index] = 1.0
-            elif comparison is Comparison.UNDECIDED:
+            elif judgement.comparison is Comparison.UNDECIDED:
+                pair = (judgement.gold, judgement.answer)
                 undecided.setdefault(pair, []).append(index)
 
         # Ask math-verify about the rest.
