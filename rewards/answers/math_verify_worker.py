@@ -6,7 +6,7 @@ from typing import Any
 
 from math_verify import ExprExtractionConfig, LatexExtractionConfig, verify
 from math_verify import parse as math_parse
-from sympy import Eq, Expr, N, false
+from sympy import Eq, Expr, N, false, simplify
 
 # It warns that its own limits are off; the worker has others.
 logging.getLogger("math_verify").setLevel(logging.ERROR)
@@ -39,7 +39,10 @@ def equal(gold: str, answer: str) -> bool:
         for parsed_answer in answers:
             if _differ_in_size(parsed_gold, parsed_answer):
                 return False
-    return bool(verify(golds, answers, timeout_seconds=None, allow_set_relation_comp=True))
+    if verify(golds, answers, timeout_seconds=None, allow_set_relation_comp=True):
+        return True
+    has_constant = gold.endswith("+C") and answer.endswith("+C")
+    return has_constant and _are_antiderivatives(golds, answers)
 
 
 @lru_cache(maxsize=4096)
@@ -62,6 +65,15 @@ def _differ_in_size(gold: Any, answer: Any) -> bool:
     if gold.is_zero or abs(N(gold)) >= SMALL:
         return False
     return bool(abs(N(answer / gold, 30) - 1) > MAX_RELATIVE_DIFFERENCE)
+
+
+def _are_antiderivatives(golds: list[Any], answers: list[Any]) -> bool:
+    """Whether the first gold and the first answer differ by a constant."""
+    pair = [parsed[0] for parsed in (golds, answers) if parsed and isinstance(parsed[0], Expr)]
+    if len(pair) < 2:
+        return False
+    difference = pair[0] - pair[1]
+    return all(simplify(difference.diff(symbol)) == 0 for symbol in difference.free_symbols)
 
 
 def _contradicts_itself(expression: Any) -> bool:

@@ -8,11 +8,17 @@ import re
 # Pairs around a whole answer that are not part of it.
 _DELIMITERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("`", "`"))
 
+# Delimiters anywhere, but not the distance of a matrix's rows: \\[1ex]
+_DOLLAR = re.compile(r"(?<!\\)\$")
+_BRACKET_DELIMITER = re.compile(r"(?<!\\)\\[()\[\]]")
+
 # A plain number needs nothing else.  matches: 72  -1,200  3.5
 _PLAIN_NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?", re.ASCII)
 
 # A whole answer in a text command.  matches: \text{east}  \mathrm{B}
-_TEXT_COMMAND = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox)\{([^{}\\]*)\}")
+_TEXT_COMMAND = re.compile(
+    r"\\(?:text|textbf|textit|emph|underline|mathrm|mathbf|mbox)\{([^{}\\]*)\}"
+)
 
 _SYMBOLS = str.maketrans(
     {
@@ -29,21 +35,51 @@ _SYMBOLS = str.maketrans(
         "\u00b2": "^2",
         "\u00b3": "^3",
         "\u00bd": r"\frac{1}{2}",
+        "\u222a": r"\cup ",
+        "\u2229": r"\cap ",
+        "\u2208": r"\in ",
+        "\u2264": r"\le ",
+        "\u2265": r"\ge ",
+        "\u2260": r"\ne ",
+        "\u00b1": r"\pm ",
+        "\u2205": r"\emptyset ",
+        "\u211d": r"\mathbb{R}",
+        # Digits of the width of Chinese characters.
+        **{chr(0xFF10 + digit): str(digit) for digit in range(10)},
     }
 )
 
-# Applied in this order after the symbols: what is replaced, by what, and why or an example.
-_RULES = (
-    (re.compile(r"\\[dt]frac(?![A-Za-z])"), r"\\frac"),  # \dfrac12 is \frac12
-    (re.compile(r"\{,\}|,\\!\s?(?=\d{3})"), ","),  # 1{,}200 and 1,\! 200
-    (re.compile(r"\\varnothing"), r"\\emptyset"),
-    (re.compile(r"\u221a\s?\{?(\d+)\}?"), r"\\sqrt{\1}"),  # √2
-    (re.compile(r"(?<![A-Za-z\\])pi(?![A-Za-z])"), r"\\pi"),  # 2pi, but not pint
-    (re.compile(r"\\\\\[[^\[\]]*\]"), r"\\\\"),  # the distance of matrix rows: \\[1ex]
-    (re.compile(r"(?<!\\)\\(?:(?:left|right|displaystyle)(?![A-Za-z])|!)"), ""),  # \left( 1 \right)
-    (re.compile(r"(?<!\\)\\[,; ]|~|\s+"), " "),  # every kind of space: 5\,000
-    # Spaces that separate nothing; those of `1 2`, `1 ,200` and `1, 200` stay.
-    (re.compile(r"\s+(?![A-Za-z0-9,])|(?<![A-Za-z0-9,])\s+"), ""),
+# Applied in this order after the symbols: a sign without which there is nothing to do, what is
+# replaced, by what, and why or an example.
+_RULES = tuple(
+    (sign, re.compile(pattern), replacement)
+    for sign, pattern, replacement in (
+        # LaTeX out of JSON or Python, with two backslashes: \\frac
+        (r"\\", r"(?<!\\)\\\\(?=(?:[dt]?frac|left|right|sqrt|text|pi|le|ge|cup|infty)\b)", r"\\"),
+        ("frac", r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),  # \dfrac12 is \frac12
+        ("frac", r"\\frac ?(\d) ?(\d)", r"\\frac{\1}{\2}"),
+        (",", r"\{,\}|,\\!\s?(?=\d{3})", ","),  # 1{,}200  1,\! 200
+        (" i", r"(?<=\d) i(?![A-Za-z])", "i"),  # 2+3 i
+        ("varnothing", r"\\varnothing", r"\\emptyset"),
+        ("\u221a", r"\u221a\s?\{?(\d+)\}?", r"\\sqrt{\1}"),  # √2
+        ("sqrt(", r"\\sqrt\((\d+)\)", r"\\sqrt{\1}"),  # \sqrt(2)
+        ("mathrm", r"\\mathrm ?\{([A-Za-z])\}", r"\1"),  # \mathrm{e}
+        ("binom", r"\\[dt]?binom ?(\w) ?(\w)", r"\\binom{\1}{\2}"),  # \binom n2
+        ("binom", r"\\[dt]binom(?![A-Za-z])", r"\\binom"),
+        (r"\le", r"\\le(?:q|qslant)(?![A-Za-z])", r"\\le "),
+        ("<=", r"<=", r"\\le "),
+        (r"\ge", r"\\ge(?:q|qslant)(?![A-Za-z])", r"\\ge "),
+        (">=", r">=", r"\\ge "),
+        (r"\ne", r"\\neq(?![A-Za-z])", r"\\ne "),
+        ("!=", r"!=", r"\\ne "),
+        ("pi", r"(?<![A-Za-z\\])pi(?![A-Za-z])", r"\\pi"),  # 2pi, but not pint
+        (r"\\[", r"\\\\\[[^\[\]]*\]", r"\\\\"),  # the distance of matrix rows: \\[1ex]
+        ("\\", r"(?<!\\)\\(?:(?:left|right|displaystyle)(?![A-Za-z])|!)", ""),  # \left( 1 \right)
+        ("\\", r"(?<!\\)\\[,; ]", " "),  # LaTeX's spaces: 5\,000
+        ("", r"~|\s+", " "),
+        # Spaces that separate nothing; those of `1 2`, `1 ,200` and `1, 200` stay.
+        (" ", r"\s+(?![A-Za-z0-9,])|(?<![A-Za-z0-9,])\s+", ""),
+    )
 )
 
 _BOX = re.compile(r"\\boxed\{([^{}]*)\}")  # matches: \boxed{72}
@@ -71,9 +107,11 @@ def normalize(text: str) -> str:
     if whole:
         text = whole[1].strip()
     # … then what may stand anywhere in it.
-    text = text.translate(_SYMBOLS)
-    for pattern, replacement in _RULES:
-        text = pattern.sub(replacement, text)
+    if not text.isascii():
+        text = text.translate(_SYMBOLS)
+    for sign, pattern, replacement in _RULES:
+        if sign in text:
+            text = pattern.sub(replacement, text)
     return text
 
 
@@ -126,3 +164,11 @@ def _strip_delimiters(text: str) -> str:
         if inner and left not in inner and right not in inner:
             text = inner.strip()
     return text
+
+
+def without_delimiters(text: str) -> str:
+    r"""`text` without the signs of formulas, such as those of `$28$ percent`; `\$` stays."""
+    dollars = len(_DOLLAR.findall(text))
+    if dollars and dollars % 2 == 0:
+        text = _DOLLAR.sub(" ", text)
+    return _BRACKET_DELIMITER.sub(" ", text).strip()

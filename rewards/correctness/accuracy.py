@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
 
-from rewards.answers.compare import Comparison, compare
+from rewards.answers.answer_form import judge
+from rewards.answers.compare import Comparison
 from rewards.answers.estimate import is_understood
-from rewards.answers.normalize import boxed, normalize, unboxed
+from rewards.answers.normalize import boxed, normalize
 from rewards.answers.several import score_each_answer
 from rewards.audit_cases import NEAR_42, AuditExample
 from rewards.completion import parse_completion
@@ -64,11 +65,12 @@ class Accuracy(BatchReward):
             parsed = parse_completion(completion)
             if parsed is None:
                 continue
-            comparison = compare(gold, normalize(parsed.answer))
-            if comparison is Comparison.SAME:
+            judgement = judge(gold, parsed.answer)
+            if judgement.comparison is Comparison.SAME:
                 scores[index] = 1.0
-            elif comparison is Comparison.UNDECIDED:
-                undecided.setdefault((gold, unboxed(parsed.answer)), []).append(index)
+            elif judgement.comparison is Comparison.UNDECIDED:
+                pair = (judgement.gold, judgement.answer)
+                undecided.setdefault(pair, []).append(index)
 
         # Ask math-verify about the rest.
         timed_out = 0
@@ -94,7 +96,8 @@ def _find_unreadable(golds: Sequence[str], pool: Pool) -> set[str]:
 
 def _gold_text(answer: Any) -> str:
     """The gold as a text to compare with; empty if there is none. Several answers become a list."""
-    if answer is None:
+    # pandas writes NaN, the number that is not itself, where there is none.
+    if answer is None or answer != answer:
         return ""
     if isinstance(answer, list | tuple):
         return ", ".join(filter(None, map(_gold_text, answer)))

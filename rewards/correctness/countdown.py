@@ -8,12 +8,20 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, ClassVar
 
+from rewards.answers.normalize import unboxed
 from rewards.audit_cases import AuditExample
 from rewards.completion import parse_completion
 
 # What an expression may consist of. Checked before Python's parser sees the text: deep nesting or a
 # megabyte of text would hurt it.
 _EXPRESSION = re.compile(r"[0-9+\-*/() ]{1,200}")
+
+_MAX_LENGTH = 1000  # characters, with all signs spelled out
+
+# What LaTeX and typography write for Python's four operations.
+_SIGNS = {r"\times": "*", r"\cdot": "*", r"\div": "/", r"\left": "", r"\right": ""}
+_SIGNS |= {"\u00d7": "*", "\u00b7": "*", "\u22c5": "*", "\u00f7": "/", "\u2212": "-", "$": ""}
+_SIGN = re.compile("|".join(re.escape(sign) for sign in _SIGNS))
 
 
 @dataclass(frozen=True)
@@ -55,13 +63,21 @@ class Countdown:
 
         # The expression: whatever is wrong with it is the model's mistake.
         parsed = parse_completion(completion)
-        if parsed is None or not _EXPRESSION.fullmatch(parsed.answer):
+        expression = _plain_expression(parsed.answer) if parsed else ""
+        if not _EXPRESSION.fullmatch(expression):
             return 0.0
         try:
-            value, used = _evaluate(ast.parse(parsed.answer, mode="eval").body)
+            value, used = _evaluate(ast.parse(expression, mode="eval").body)
         except (SyntaxError, ValueError, ZeroDivisionError):
             return 0.0
         return float(value == target and used == given)
+
+
+def _plain_expression(answer: str) -> str:
+    """The expression with Python's signs, without a box around it."""
+    if len(answer) > _MAX_LENGTH:
+        return ""
+    return _SIGN.sub(lambda match: _SIGNS[match[0]], unboxed(answer)).strip()
 
 
 def _read_numbers(numbers: Any) -> Counter[int]:

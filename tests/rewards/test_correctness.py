@@ -34,6 +34,10 @@ from tests.support.commands import ROOT, answered, free_port
         ("__import__('os')", 0.0),  # code
         ("(" * 5000 + "44", 0.0),  # deep nesting
         ("((44-19)*35", 0.0),  # an open bracket
+        (r"\boxed{(44-19)*35}", 1.0),  # a box
+        (r"$\left(44-19\right)\times 35$", 1.0),  # LaTeX's signs
+        ("(44\u221219)\u00d735", 1.0),  # those of typography
+        (r"(44-19)\times 35 = 875", 0.0),
     ],
 )
 def test_countdown_pays_only_expressions_of_the_given_numbers_that_reach_the_target(answer, score):
@@ -81,6 +85,25 @@ def test_countdown_is_exact_and_leaves_out_an_unreadable_task(answer, target, nu
         ("A", "A. or B.", 0.0),
         ("A", "A) no, B", 0.0),
         ("A", "(A) 5 (B) 6", 0.0),
+        ("B", "The correct answer is (B).", 1.0),  # a usual sentence
+        ("B", "Option B", 1.0),
+        ("B", "**B) Paris**", 1.0),  # emphasis
+        ("B", "**B.** Paris", 1.0),
+        ("B", r"\textbf{(B)}\ 12", 1.0),  # as in the AMC's solutions
+        ("B", "B (Paris)", 1.0),
+        ("B", "B - Paris", 1.0),
+        ("B", "B. E. coli", 1.0),  # initials are no options
+        ("B", "B. The U.S. and Canada", 1.0),
+        ("B", "B. P(A) = f(x)", 1.0),
+        ("B", "B. Paris C. London", 0.0),  # the next option is one
+        ("Z", "Z. Zebra", 1.0),
+        ("B", "B. C?", 0.0),  # two letters
+        ("B", "b. c.", 0.0),
+        ("B", "(b) or (c)", 0.0),
+        ("B", "B. Or maybe C", 0.0),
+        ("B", "B. not, it is C", 0.0),  # taken back
+        ("B", "B is wrong", 0.0),
+        ("B", "The answer is not B", 0.0),
         ("Paris", "A", None),  # the gold is not a letter
     ],
 )

@@ -1,0 +1,82 @@
+"""Decides whether the words behind a number only say what it counts or measures."""
+
+import re
+
+from rewards.answers.dimensions import find_unit
+from rewards.answers.words import word_set
+
+# matches: clips  m^2  o'clock  ft.  year-old
+_WORD = re.compile(r"[A-Za-z][A-Za-z'\u2019-]{0,40}\.?(?:\^\{?[23]\}?)?")
+_COUNT = re.compile(r"\d{1,4}(?:st|nd|rd|th|-[a-z]+)?")  # matches the number of: after 2 weeks
+_SEPARATORS = re.compile(r"[(),:]| / ")
+
+# Words that make the number another one, or no statement.
+_SPOILERS = word_set(
+    "or nor no isn't aren't wasn't not never wrong incorrect false minus plus divided "
+    "multiplied squared cubed but maybe perhaps actually instead except "
+    " wait rather answer is unless thousand thousands hundred hundreds million millions "
+    "billion trillion dozen dozens modulo mod factorial correction sorry hmm"
+)
+# Pairs of words that do.
+_SPOILED = re.compile(
+    r"\bat (?:most|least)\b|\band (?:an?|one|two|three|some|more|half)\b"
+    r"|^(?:to|over|by|times) (?:one|two|three|four|five|six|seven|eight|nine|ten|twenty)\b"
+)
+# Words that only do directly behind the number.  matches: 417 half  417 to 589
+_NOT_FIRST = word_set("half third fourth fifth quarter tenth point and than thru between")
+# Words that are spoilers elsewhere.
+# matches: who do not like it  is left  is the greatest difference  incorrect answers
+_DESCRIPTION = re.compile(
+    r"\b(?:who|that|which|do|did|are|were|have|will|has|would|when|by)(?: \w{1,20})? not\b"
+    r"|\bis (?=left|his|her|their|the (?:\w{1,20}est|total|amount|remaining|least)\b)"
+    r"|\bincorrect answers"
+)
+
+# Letters that are units or articles; others are variables.
+_LETTERS = word_set("m g s h l L a")
+
+# Words before which another number would be another value.
+_BEFORE_VALUE = word_set("and is are be was it then so")
+# Words between which a number describes.  matches: after 2 weeks
+_BEFORE_COUNT = word_set(
+    "after in for every per of from than the last these those all by within with at each next "
+    "first on to other his her their its"
+)
+
+
+def is_noun_phrase(text: str) -> bool:
+    """Whether `text`, what stands behind a number, leaves the number as it is.
+
+    ` clips in May`, `cm`, ` years old`, but not ` or 589`, ` minus 5`, `x`, ` is wrong`.
+    """
+    # Glued to the number, only units are words: 5cm, but not 5x, 3rd or 417k.
+    if text[0].isalpha():
+        word = re.split(r"[^A-Za-z]", text, maxsplit=1)[0]
+        if len(word) < 2 or find_unit(word) is None:
+            return False
+    tokens = _SEPARATORS.sub(" ", text.replace("/", " / ")).split()
+    if not tokens:
+        return False
+    if not all(_is_word(tokens, position) for position in range(len(tokens))):
+        return False
+    # Which words are they?
+    words = [token.lower().rstrip(".").replace("\u2019", "'") for token in tokens]
+    phrase = " ".join(words)
+    if words[0] in _NOT_FIRST or _SPOILED.search(phrase):
+        return False
+    return _SPOILERS.isdisjoint(_DESCRIPTION.sub(" ", phrase).split())
+
+
+def _is_word(tokens: list[str], position: int) -> bool:
+    token = tokens[position]
+    if _COUNT.fullmatch(token):
+        if not 0 < position < len(tokens) - 1:
+            return False
+        before = tokens[position - 1].lower()
+        return before in _BEFORE_COUNT or (position >= 3 and before not in _BEFORE_VALUE)
+    if len(token) == 1:
+        return token in _LETTERS
+    # A full stop ends an abbreviation, not a sentence.
+    is_last = position == len(tokens) - 1
+    is_abbreviation = len(token) <= 4 or find_unit(token) is not None
+    return bool(_WORD.fullmatch(token)) and (not token.endswith(".") or is_last or is_abbreviation)
