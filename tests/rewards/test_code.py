@@ -47,6 +47,41 @@ def test_whole_outputs_are_compared(program, fraction):
 
 
 @pytest.mark.parametrize(
+    "read",
+    [
+        "input()",
+        "sys.stdin.read()",
+        "sys.stdin.buffer.read().decode()",
+        "open(0).read()",
+        "open(0, 'rb').readline().decode()",
+        "open('/dev/stdin').read()",
+        "os.read(0, os.fstat(0).st_size).decode()",  # as much as there is
+        "io.BytesIO(os.read(0, os.fstat(0).st_size)).readline().decode()",
+        "(sys.stdin.seek(0), sys.stdin.readline())[1]",  # from the start
+        "mmap.mmap(0, 0, prot=mmap.PROT_READ).readline().decode()",
+    ],
+)
+def test_a_program_may_read_its_input_as_a_file(read):
+    program = f"import io, mmap, os, sys\nprint(sum(map(int, ({read}).split())))"
+    assert Code()(completion=answered_program(program), tests=SUM) == 1.0
+
+
+def test_an_input_larger_than_a_programs_files_may_be_is_whole():
+    tests = [{"input": "1\n" * (9 << 20), "output": str(9 << 20)}]
+    program = "import sys\nprint(sum(1 for line in sys.stdin))"
+    reward = Code(timeout_seconds=60)
+    assert reward(completion=answered_program(program), tests=tests) == 1.0
+
+
+def test_results_may_have_more_digits_than_python_prints_by_default():
+    tests = [{"input": "", "output": str(10**4299) + "0"}]
+    assert Code()(completion=answered_program("print(10**4300)"), tests=tests) == 1.0
+    program = "def power(n):\n    return 10**n"
+    tests = ["assert power(5000) == 10**5000", "assert power(5000) != 10**5001"]
+    assert Code()(completion=answered_program(program), tests=tests) == 1.0
+
+
+@pytest.mark.parametrize(
     ("program", "tests", "score"),
     [
         (ADD, ["assert add(1, 2) == 3", "assert add('a', 'b') == 'ab'"], 1.0),
