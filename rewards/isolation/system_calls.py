@@ -1,8 +1,8 @@
 """The system calls that the sandbox closes, as a filter that the kernel runs (seccomp).
 
 Namespaces leave open what is counted against no limit, or belongs to no namespace: System V's
-shared memory, queues and semaphores; the keyring of the login session; AF_VSOCK, a virtual machine's
-line to its host; and io_uring, which would pass by this filter.
+shared memory, queues and semaphores; the keyring of the login session; AF_VSOCK, the line of a
+virtual machine to its host; and io_uring, which would pass by this filter.
 """
 
 import errno

@@ -113,7 +113,7 @@ SLEEP = (
         "import ctypes\nctypes.CDLL(None).shmget(0, 1 << 30, 0o1600) >= 0 and print('out')",
         "import ctypes\nctypes.CDLL(None).msgget(0, 0o1600) >= 0 and print('out')",
         "import ctypes\nctypes.CDLL(None).semget(0, 32000, 0o1600) >= 0 and print('out')",
-        "import socket\nsocket.socket(socket.AF_VSOCK) and print('out')",  # the virtual machine's host
+        "import socket\nsocket.socket(socket.AF_VSOCK) and print('out')",  # the host
     ],
 )
 def test_an_attack_neither_pays_nor_lasts_nor_leaves_anything(attack, monkeypatch):
