@@ -20,8 +20,8 @@ from rewards.isolation.sandbox_process import Run, SandboxError, Status
 
 logger = logging.getLogger(__name__)
 
-# matches: ```python, the lines below it, and the ``` that closes it
-_FENCE = re.compile(r"^```([^\n`]*)\n(.*?)^```[ \t]*$", re.DOTALL | re.MULTILINE)
+# The line that opens or closes a fence, indented or not: `   ```python`, `~~~`
+_FENCE = re.compile(r"([ \t]*)(`{3,}|~{3,})([^`]*)")
 
 
 class Scored(NamedTuple):
@@ -185,10 +185,28 @@ def _lines(text: str) -> list[str]:
 def extract_program(answer: str) -> str:
     """The last fence of Python or of no language, or the whole answer if there is none.
 
-    Of several, the last is the one that the model settled on.
+    Of several, the last is the one that the model settled on. One that is never closed is none.
     """
     program = answer
-    for language, text in _FENCE.findall(answer):
-        if language.strip().lower() in ("", "python", "py", "python3"):
-            program = text
+    opened: re.Match[str] | None = None
+    lines: list[str] = []
+    for line in answer.splitlines(keepends=True):
+        fence = _FENCE.fullmatch(line.rstrip())
+        if opened is None:
+            opened = fence
+            lines = []
+        elif fence and _closes(fence, opened):
+            # `python3`, `python title="a.py"` and `{.python}` are Python.
+            words = opened[3].strip(" \t{}.").lower().split()
+            if not words or words[0] in ("python", "py", "python3"):
+                program = "".join(lines)
+            opened = None
+        else:
+            # The indentation of the fence is not the program's.
+            lines.append(line.removeprefix(opened[1]))
     return program
+
+
+def _closes(fence: re.Match[str], opened: re.Match[str]) -> bool:
+    """Whether a line closes a fence: the same marks, at least as many, and nothing else."""
+    return fence[2].startswith(opened[2]) and not fence[3].strip()

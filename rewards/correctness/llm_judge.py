@@ -27,7 +27,7 @@ Reference answer: {answer}
 ---"""
 _PLACEHOLDER = re.compile(r"\{(?:question|answer|completion)\}")
 # A line such as `Score: 1`, `**Score: 0.5**` or `- Score: 0`.
-_SCORE = re.compile(r"^\W*Score:\s*(0(?:\.\d+)?|1(?:\.0+)?)\W*$", re.MULTILINE)
+_SCORE = re.compile(r"^[^\w\n]*Score:[^\S\n]*(0(?:\.\d+)?|1(?:\.0+)?)[^\w\n]*$", re.MULTILINE)
 
 
 @dataclass(frozen=True)

@@ -189,6 +189,10 @@ def test_an_assertion_is_scored_by_the_values_that_the_program_computes(program,
         ("So:\n```python\nprint(1)\n```\nDone.", "print(1)\n"),
         ("```py\nprint(1)\n```", "print(1)\n"),
         ("```\nprint(1)\n```", "print(1)\n"),
+        ("~~~python\nprint(1)\n~~~", "print(1)\n"),
+        ("1. So:\n   ```python\n   if 1:\n       print(1)\n   ```", "if 1:\n    print(1)\n"),
+        ("````python\nprint('```')\n```\n````", "print('```')\n```\n"),  # fences inside
+        ('```python title="a.py"\nprint(1)\n```', "print(1)\n"),
         (
             "```python\nprint(1)\n```\nBetter:\n```python\nprint(2)\n```",
             "print(2)\n",
@@ -201,6 +205,11 @@ def test_an_assertion_is_scored_by_the_values_that_the_program_computes(program,
 )
 def test_the_program_is_the_last_python_fence_or_the_whole_answer(answer, program):
     assert extract_program(answer) == program
+
+
+@pytest.mark.parametrize("part", ["```python\n", "```", "~~~\n", "\n", " ", "\n ```x\n", "`"])
+def test_a_program_is_found_in_linear_time(part):
+    extract_program(part * (2**20 // len(part)))  # what is quadratic takes many minutes
 
 
 def test_tests_are_read_in_each_form_and_rows_without_any_get_no_score():
