@@ -33,6 +33,7 @@ from recipes.core.prompts import load_tokenizer, prefilled_text
 from recipes.core.runs import ResumeArguments, TrainingRun
 from recipes.core.runtime.entrypoint import run_stage
 from rewards import build_rewards
+from rewards.trl_adapter import check_rows
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -80,6 +81,7 @@ def main() -> None:
 
     # Data: a row is a question, its answer, and the prompt as chat messages.
     questions = drop_long_prompts(questions, tokenizer, args.max_prompt_length)
+    check_rows(reward_funcs, questions)
     eval_questions = load_eval_questions(args, training_args, tokenizer)
 
     # The run: its folder, its provenance, and the checkpoint that it resumes from, if any.

@@ -3,15 +3,22 @@
 import json
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from rewards.audit_cases import AuditExample
 from rewards.completion import parse_completion
-from rewards.correctness.unit_tests import COMPARE, SHOW, Assertion, InputOutput, read_tests
+from rewards.correctness.unit_test_forms import read_tests
+from rewards.correctness.unit_tests import (
+    COMPARE,
+    Assertion,
+    InputOutput,
+    UnitTest,
+    build_program,
+)
 from rewards.interface import BatchReward, Row, ScoredBatch
 from rewards.isolation.namespaces import Limits
 from rewards.isolation.pool import cores
@@ -38,9 +45,10 @@ class Code(BatchReward):
     With `partial_credit`, the fraction of tests that it passes. The program is the last ```python,
     ```py or plain fence of the answer block, or the whole block if there is no fence. It can use
     Python's standard library. The row's tests, also as JSON text, are a list of
-    `{"input": "1 2\\n", "output": "3\\n"}` and of assertions (MBPP), or
-    `{"inputs": [...], "outputs": [...]}` (APPS, TACO). `None` if the tests cannot be read or the
-    sandbox fails. After a timeout no further test is run; the remaining ones count as failed.
+    `{"input": "1 2\\n", "output": "3\\n"}` and of assertions, or have one of the forms of MBPP,
+    APPS, TACO, CodeContests, LiveCodeBench and open-r1 (`unit_test_forms.py`). `None` if the tests
+    cannot be read or the sandbox fails. After a timeout no further test is run; the remaining ones
+    count as failed.
 
     Outputs are compared as a whole, except for white space at the end of a line or of the text. The
     expected values are never where the program runs: it returns the values in an assertion as plain
@@ -107,6 +115,28 @@ class Code(BatchReward):
         """
         _log_once(require_protections(self.unprotected))
 
+    def check_rows(self, rows: Iterable[Row]) -> None:
+        """Counts the rows whose tests cannot be read. Raises `ValueError` if no row is left."""
+        unreadable = 0
+        count = 0
+        first_reason = ""
+        for row in rows:
+            try:
+                read_tests(self._tests_of(row), row)
+            except ValueError as error:
+                unreadable += 1
+                first_reason = first_reason or f"row {count}: {error}"
+            count += 1
+        if unreadable == count:
+            raise ValueError(f"none of the {count} rows has tests that can be read; {first_reason}")
+        if unreadable:
+            logger.warning(
+                "code: %d of %d rows have no tests that can be read and earn no score; %s",
+                unreadable,
+                count,
+                first_reason,
+            )
+
     def score_batch(self, completions: Sequence[str], rows: Sequence[Row]) -> ScoredBatch:
         # Threads are enough: they only wait for the processes of the sandbox.
         self.check()
@@ -121,8 +151,8 @@ class Code(BatchReward):
     def _score_completion(self, completion: str, row: Row) -> Scored:
         # Without tests that can be read there is no score; without a program, the score is 0.
         try:
-            tests = read_tests(row.get(self.tests_column))
-        except (ValueError, TypeError, KeyError, SyntaxError, RecursionError, MemoryError):
+            tests = read_tests(self._tests_of(row), row)
+        except ValueError:
             return Scored(None)
         parsed = parse_completion(completion)
         if parsed is None:
@@ -135,9 +165,17 @@ class Code(BatchReward):
             logger.warning("code: not scored: %s", error)
             return Scored(None, "failed")
 
-    def _score_program(self, program: str, tests: list[InputOutput | Assertion]) -> Scored:
+    def _tests_of(self, row: Row) -> Any:
+        if row.get(self.tests_column) is None:
+            raise ValueError(
+                f"no tests in the column tests_column: {self.tests_column}; "
+                f"there are: {', '.join(row)}"
+            )
+        return row[self.tests_column]
+
+    def _score_program(self, program: str, tests: list[UnitTest]) -> Scored:
         passed = 0
-        pending: list[tuple[str, str]] = []  # conditions, and the values they are to hold for
+        pending: list[tuple[str, str, str]] = []  # imports, conditions, values they are to hold for
         status: Status | None = None
 
         # Run the tests one by one. Outputs are compared here, values in an assertion later.
@@ -147,10 +185,10 @@ class Code(BatchReward):
                     result = self._run(program, test.input)
                     passed += result.status == "ok" and _lines(result.stdout) == _lines(test.output)
                 case Assertion():
-                    result = self._run(f"{program}\n{SHOW}\nprint('\\n' + _show({test.values}))")
+                    result = self._run(build_program(program, test))
                     if result.status == "ok":
                         shown = result.stdout.rstrip("\n").rpartition("\n")[2]
-                        pending.append((test.test, shown))
+                        pending.append((test.imports, test.test, shown))
             status = result.status
 
             # A program that hangs gets no further time; one test failed may be enough to decide.

@@ -9,7 +9,7 @@ import pytest
 
 from rewards import REWARDS
 from rewards.correctness.code import Code, extract_program
-from rewards.correctness.unit_tests import read_tests
+from rewards.correctness.unit_test_forms import read_tests
 from rewards.isolation import namespaces
 from tests.support.programs import answered_program, needs_sandbox
 
