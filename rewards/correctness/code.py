@@ -28,7 +28,8 @@ from rewards.isolation.sandbox_process import Run, SandboxError, Status
 logger = logging.getLogger(__name__)
 
 # The line that opens or closes a fence, indented or not: `   ```python`, `~~~`
-_FENCE = re.compile(r"([ \t]*)(`{3,}|~{3,})([^`]*)")
+# (`+` behind a quantifier: what it has taken it keeps, or a line of `~~~~...` took minutes).
+_FENCE = re.compile(r"([ \t]*+)(`{3,}+|~{3,}+)([^`]*+)")
 
 
 class Scored(NamedTuple):

@@ -207,11 +207,6 @@ def test_the_program_is_the_last_python_fence_or_the_whole_answer(answer, progra
     assert extract_program(answer) == program
 
 
-@pytest.mark.parametrize("part", ["```python\n", "```", "~~~\n", "\n", " ", "\n ```x\n", "`"])
-def test_a_program_is_found_in_linear_time(part):
-    extract_program(part * (2**20 // len(part)))  # what is quadratic takes many minutes
-
-
 def test_tests_are_read_in_each_form_and_rows_without_any_get_no_score():
     assert (
         read_tests(json.dumps(SUM))

@@ -133,9 +133,3 @@ def test_reasoning_steps_counts_steps_of_the_think_block_only():
     assert reward(completion=f"<think>{think}</think><answer>1</answer>") == 1.0
     assert reward(completion="<think>Then, add. It is 3.14 - 1</think><answer>1</answer>") == 0.25
     assert reward(completion=f"<think>a</think><answer>{think}</answer>") == 0.0
-
-
-@pytest.mark.parametrize("part", ["\n", " \n", " ", "1", "- ", "Step 1", "Step ", "1.\n", "First"])
-def test_reasoning_steps_are_counted_in_linear_time(part):
-    think = part * (2**20 // len(part))
-    ReasoningSteps()(completion=f"<think>x{think}x</think><answer>1</answer>")
