@@ -35,6 +35,7 @@ from recipes.core.prompts import load_tokenizer, prefilled_text
 from recipes.core.runs import ResumeArguments, TrainingRun, starting_model
 from recipes.core.runtime.entrypoint import run_stage
 from rewards import build_rewards
+from rewards.trl_adapter import check_rows
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -86,10 +87,8 @@ def main() -> None:
 
     # Data: a row is a question, its answer, and the prompt as chat messages.
     questions = drop_long_prompts(questions, tokenizer, args.max_prompt_length)
-    check_completion_fits(model_args, questions, training_args.max_completion_length)
-    check_one_step(
-        len(questions), training_args.generation_batch_size, training_args.num_generations
-    )
+    check_rows(reward_funcs, questions)
+    check_questions(questions, model_args, training_args)
     eval_questions = load_eval_questions(args, training_args, tokenizer, need_answer)
 
     # The run: its folder, its provenance, and the checkpoint that it resumes from, if any.
@@ -119,9 +118,16 @@ def main() -> None:
         exact_flat_groups=args.exact_flat_groups,
     )
     # The longest prompt is for the estimate that a run without enough memory ends with.
-    longest = max(questions["prompt_tokens"])
-    train(trainer, run, longest, max_seconds=args.max_seconds)
+    train(trainer, run, max(questions["prompt_tokens"]), args.max_seconds)
     run.log_summary(f"{len(questions)} questions of {source_name(args)}", wrote=str(run.folder))
+
+
+def check_questions(questions: "Dataset", model_args: ModelConfig, training_args: Any) -> None:
+    """Refuses questions that do not fit into the model, or are fewer than one step needs."""
+    check_completion_fits(model_args, questions, training_args.max_completion_length)
+    check_one_step(
+        len(questions), training_args.generation_batch_size, training_args.num_generations
+    )
 
 
 def longest_questions_first(questions: "Dataset", training_args: Any) -> "Dataset":

@@ -1,7 +1,7 @@
 """The interface of a reward: the types that every reward, the TRL adapter and the audit share."""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -54,6 +54,12 @@ class BatchReward:
         """Raises `ValueError` for a problem that is known before the first batch.
 
         Called once, when the rewards of a recipe are built.
+        """
+
+    def check_rows(self, rows: Iterable[Row]) -> None:
+        """Raises `ValueError` if the reward can score none of the rows of a dataset.
+
+        Called once, before training. Rows that are unusable beside usable ones are worth a warning.
         """
 
     def score_batch(self, completions: Sequence[str], rows: Sequence[Row]) -> ScoredBatch:

@@ -13,12 +13,12 @@ TRL averages these over processes and calls.
 import asyncio
 import inspect
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from rewards.interface import BatchReward, Row, ScoredBatch
+from rewards.interface import BatchReward, RewardError, Row, ScoredBatch
 from rewards.scoring import check_scores, errors_naming, score_completions
 
 LogMetric = Callable[[str, float], None]
@@ -137,6 +137,19 @@ def function_class(reward: Any) -> type[RewardFunction]:
 def takes_one_completion(reward: Any) -> bool:
     """Whether `reward` has our form (one `completion`) rather than TRL's (`completions`)."""
     return isinstance(reward, BatchReward) or "completion" in inspect.signature(reward).parameters
+
+
+def check_rows(functions: Iterable[RewardFunction], rows: Iterable[Row]) -> None:
+    """Raises `RewardError` for a reward that can score none of the rows of a dataset."""
+    for function in functions:
+        # Rewards of length ask another reward whether the answer is right.
+        for reward in (function.reward, getattr(function.reward, "correctness_reward", None)):
+            if not isinstance(reward, BatchReward):
+                continue
+            try:
+                reward.check_rows(rows)
+            except ValueError as error:
+                raise RewardError(f"rewards: {function.name!r}: {error}") from error
 
 
 def call_reward_function(function: RewardFunction, /, **columns: Any) -> list[float | None]:

@@ -3,15 +3,22 @@
 import json
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from rewards.audit_cases import AuditExample
 from rewards.completion import parse_completion
-from rewards.correctness.unit_tests import COMPARE, SHOW, Assertion, InputOutput, read_tests
+from rewards.correctness.unit_test_forms import read_tests
+from rewards.correctness.unit_tests import (
+    COMPARE,
+    Assertion,
+    InputOutput,
+    UnitTest,
+    build_program,
+)
 from rewards.interface import BatchReward, Row, ScoredBatch
 from rewards.isolation.namespaces import Limits
 from rewards.isolation.pool import cores
@@ -20,8 +27,9 @@ from rewards.isolation.sandbox_process import Run, SandboxError, Status
 
 logger = logging.getLogger(__name__)
 
-# matches: ```python, the lines below it, and the ``` that closes it
-_FENCE = re.compile(r"^```([^\n`]*)\n(.*?)^```[ \t]*$", re.DOTALL | re.MULTILINE)
+# The line that opens or closes a fence, indented or not: `   ```python`, `~~~`
+# (`+` behind a quantifier: what it has taken it keeps, or a line of `~~~~...` took minutes).
+_FENCE = re.compile(r"([ \t]*+)(`{3,}+|~{3,}+)([^`]*+)")
 
 
 class Scored(NamedTuple):
@@ -38,9 +46,10 @@ class Code(BatchReward):
     With `partial_credit`, the fraction of tests that it passes. The program is the last ```python,
     ```py or plain fence of the answer block, or the whole block if there is no fence. It can use
     Python's standard library. The row's tests, also as JSON text, are a list of
-    `{"input": "1 2\\n", "output": "3\\n"}` and of assertions (MBPP), or
-    `{"inputs": [...], "outputs": [...]}` (APPS, TACO). `None` if the tests cannot be read or the
-    sandbox fails. After a timeout no further test is run; the remaining ones count as failed.
+    `{"input": "1 2\\n", "output": "3\\n"}` and of assertions, or have one of the forms of MBPP,
+    APPS, TACO, CodeContests, LiveCodeBench and open-r1 (`unit_test_forms.py`). `None` if the tests
+    cannot be read or the sandbox fails. After a timeout no further test is run; the remaining ones
+    count as failed.
 
     Outputs are compared as a whole, except for white space at the end of a line or of the text. The
     expected values are never where the program runs: it returns the values in an assertion as plain
@@ -107,6 +116,28 @@ class Code(BatchReward):
         """
         _log_once(require_protections(self.unprotected))
 
+    def check_rows(self, rows: Iterable[Row]) -> None:
+        """Counts the rows whose tests cannot be read. Raises `ValueError` if no row is left."""
+        unreadable = 0
+        count = 0
+        first_reason = ""
+        for row in rows:
+            try:
+                read_tests(self._tests_of(row), row)
+            except ValueError as error:
+                unreadable += 1
+                first_reason = first_reason or f"row {count}: {error}"
+            count += 1
+        if unreadable == count:
+            raise ValueError(f"none of the {count} rows has tests that can be read; {first_reason}")
+        if unreadable:
+            logger.warning(
+                "code: %d of %d rows have no tests that can be read and earn no score; %s",
+                unreadable,
+                count,
+                first_reason,
+            )
+
     def score_batch(self, completions: Sequence[str], rows: Sequence[Row]) -> ScoredBatch:
         # Threads are enough: they only wait for the processes of the sandbox.
         self.check()
@@ -121,8 +152,8 @@ class Code(BatchReward):
     def _score_completion(self, completion: str, row: Row) -> Scored:
         # Without tests that can be read there is no score; without a program, the score is 0.
         try:
-            tests = read_tests(row.get(self.tests_column))
-        except (ValueError, TypeError, KeyError, SyntaxError, RecursionError, MemoryError):
+            tests = read_tests(self._tests_of(row), row)
+        except ValueError:
             return Scored(None)
         parsed = parse_completion(completion)
         if parsed is None:
@@ -135,9 +166,17 @@ class Code(BatchReward):
             logger.warning("code: not scored: %s", error)
             return Scored(None, "failed")
 
-    def _score_program(self, program: str, tests: list[InputOutput | Assertion]) -> Scored:
+    def _tests_of(self, row: Row) -> Any:
+        if row.get(self.tests_column) is None:
+            raise ValueError(
+                f"no tests in the column tests_column: {self.tests_column}; "
+                f"there are: {', '.join(row)}"
+            )
+        return row[self.tests_column]
+
+    def _score_program(self, program: str, tests: list[UnitTest]) -> Scored:
         passed = 0
-        pending: list[tuple[str, str]] = []  # conditions, and the values they are to hold for
+        pending: list[tuple[str, str, str]] = []  # imports, conditions, values they are to hold for
         status: Status | None = None
 
         # Run the tests one by one. Outputs are compared here, values in an assertion later.
@@ -147,10 +186,10 @@ class Code(BatchReward):
                     result = self._run(program, test.input)
                     passed += result.status == "ok" and _lines(result.stdout) == _lines(test.output)
                 case Assertion():
-                    result = self._run(f"{program}\n{SHOW}\nprint('\\n' + _show({test.values}))")
+                    result = self._run(build_program(program, test))
                     if result.status == "ok":
                         shown = result.stdout.rstrip("\n").rpartition("\n")[2]
-                        pending.append((test.test, shown))
+                        pending.append((test.imports, test.test, shown))
             status = result.status
 
             # A program that hangs gets no further time; one test failed may be enough to decide.
@@ -185,10 +224,28 @@ def _lines(text: str) -> list[str]:
 def extract_program(answer: str) -> str:
     """The last fence of Python or of no language, or the whole answer if there is none.
 
-    Of several, the last is the one that the model settled on.
+    Of several, the last is the one that the model settled on. One that is never closed is none.
     """
     program = answer
-    for language, text in _FENCE.findall(answer):
-        if language.strip().lower() in ("", "python", "py", "python3"):
-            program = text
+    opened: re.Match[str] | None = None
+    lines: list[str] = []
+    for line in answer.splitlines(keepends=True):
+        fence = _FENCE.fullmatch(line.rstrip())
+        if opened is None:
+            opened = fence
+            lines = []
+        elif fence and _closes(fence, opened):
+            # `python3`, `python title="a.py"` and `{.python}` are Python.
+            words = opened[3].strip(" \t{}.").lower().split()
+            if not words or words[0] in ("python", "py", "python3"):
+                program = "".join(lines)
+            opened = None
+        else:
+            # The indentation of the fence is not the program's.
+            lines.append(line.removeprefix(opened[1]))
     return program
+
+
+def _closes(fence: re.Match[str], opened: re.Match[str]) -> bool:
+    """Whether a line closes a fence: the same marks, at least as many, and nothing else."""
+    return fence[2].startswith(opened[2]) and not fence[3].strip()

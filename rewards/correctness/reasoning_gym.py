@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -10,6 +11,8 @@ from rewards.audit_cases import NEAR_42, AuditExample
 from rewards.completion import parse_completion
 from rewards.interface import BatchReward, Row, ScoredBatch
 from rewards.isolation.pool import Limits, get_pool
+
+logger = logging.getLogger(__name__)
 
 VERIFIER = "rewards.correctness.reasoning_gym_worker:verify"
 
@@ -63,10 +66,18 @@ class ReasoningGym(BatchReward):
         # The others are scored by the verifiers of their tasks.
         pool = get_pool(Limits(self.timeout_seconds, self.memory_mb))
         outcomes = pool.run(VERIFIER, tasks)
+        unreadable = 0
         for index, outcome in zip(verified, outcomes, strict=True):
-            score = float(outcome.value or 0.0)
-            scores[index] = float(score >= 1.0) if self.strict else score
-        return ScoredBatch(scores, timed_out=sum(outcome.limit for outcome in outcomes))
+            score, raised = outcome.value or (0.0, "")
+            if raised:
+                logger.warning("reasoning_gym: a verifier raised %s, scored %s", raised, score)
+            if score is None:
+                unreadable += 1
+                scores[index] = None
+            else:
+                scores[index] = float(score >= 1.0) if self.strict else score
+        timed_out = sum(outcome.limit for outcome in outcomes)
+        return ScoredBatch(scores, timed_out, failed=unreadable)
 
 
 def _make_entry(row: Row, metadata: dict[str, Any]) -> dict[str, Any]:

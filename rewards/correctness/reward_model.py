@@ -69,6 +69,8 @@ class RewardModel(BatchReward):
 
 def _render(tokenizer: Any, prompt: Any, completion: str) -> str:
     """The conversation as the text that the reward model scores."""
+    # Half a character, which a completion may end in, is no text to a tokenizer.
+    completion = completion.encode("utf-8", "replace").decode()
     if isinstance(prompt, str):
         return prompt + completion
     messages = [*prompt, {"role": "assistant", "content": completion}]

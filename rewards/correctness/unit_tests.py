@@ -1,8 +1,8 @@
-"""Reads the unit tests of a row, and splits assertions into computed and expected values."""
+"""Unit tests: assertions and calls are split into computed and expected values."""
 
 import ast
 import builtins
-import json
+import keyword
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ _TRUSTED_CALLS = ("abs", "round", "math.isclose")
 
 # Appended to a program: writes a value as text that `ast.literal_eval` reads. Only data leaves the
 # sandbox, whatever the program returns.
-SHOW = """
+_SHOW = """
 def _show(value):
     if isinstance(value, dict):
         return "{" + ", ".join(f"{_show(key)}: {_show(item)}" for key, item in value.items()) + "}"
@@ -28,13 +28,62 @@ def _show(value):
     return repr(value)
 """
 
+# Around a program that defines a function. It runs as a module of its own, so that its `main` does
+# not run, and finds among its builtins what graders of such programs import for it: solutions write
+# `List[int]` as if that were one. What it does not define itself is not its answer.
+_MODULE = """
+import sys, types
+_program = sys.modules["program"] = types.ModuleType("program")
+_program.__builtins__ = {{}}
+exec('''
+from collections import *
+from copy import *
+from functools import *
+from heapq import *
+from itertools import *
+from bisect import *
+from math import *
+from operator import *
+from random import *
+from re import *
+from string import *
+from typing import *
+from builtins import *
+from builtins import __build_class__, __import__
+import collections, copy, functools, heapq, itertools, bisect, math, operator, random, re, string
+import sys
+''', _program.__builtins__)
+sys.setrecursionlimit(50000)
+exec({program!r}, _program.__dict__)
+def _call(name, *arguments):
+    solution = getattr(_program, "Solution", None)
+    if hasattr(solution, name):
+        return getattr(solution(), name)(*arguments)
+    return getattr(_program, name)(*arguments)
+"""
+
 # Compares the values that programs computed with the expected ones, in a sandbox of its own. Reads
-# [["_[0] == 2", "[2]"], ...].
+# [["import re", "_[0] == 2", "[2]"], ...]. JSON knows no tuples and no keys but texts.
 COMPARE = """
 import ast, json, math, sys
-for test, values in json.load(sys.stdin):
+def same(value, expected):
+    if isinstance(value, (list, tuple)) and isinstance(expected, (list, tuple)):
+        return len(value) == len(expected) and all(map(same, value, expected))
+    if isinstance(value, dict) and isinstance(expected, dict):
+        texts = {str(key): item for key, item in value.items()}
+        return texts.keys() == {str(key) for key in expected} and all(
+            same(texts[str(key)], item) for key, item in expected.items()
+        )
+    if isinstance(expected, float) and isinstance(value, (int, float)):
+        return math.isclose(value, expected, rel_tol=1e-6, abs_tol=1e-9)
+    return value == expected
+def same_as_one(value, accepted):
+    return any(same(value, each) for each in accepted)
+for imports, test, values in json.load(sys.stdin):
     try:
-        print(int(bool(eval(test, {"math": math, "_": ast.literal_eval(values)}))))
+        names = {"math": math, "_same_as_one": same_as_one, "_": ast.literal_eval(values)}
+        exec(imports, names)
+        print(int(bool(eval(test, names))))
     except Exception:
         print(0)
 """
@@ -55,60 +104,74 @@ class Assertion:
     Attributes:
         values: a list of the program's values, `[f(1)]` of `assert f(1) == 2`.
         test: the condition on them, `_[0] == 2`.
+        setup: statements that run between the program and the values.
+        imports: those of `setup` that the condition may need.
+        is_call: whether `values` is the call of a function.
     """
 
     values: str
     test: str
+    setup: str = ""
+    imports: str = ""
+    is_call: bool = False
 
 
-def read_tests(tests: Any) -> list[InputOutput | Assertion]:
-    """The tests of a row.
+UnitTest = InputOutput | Assertion
 
-    Raises `ValueError`, `TypeError`, `KeyError` or `SyntaxError` if they cannot be read.
+
+def read_assertion(text: str, setup: str = "") -> Assertion:
+    """An assertion that runs after the statements of `setup`.
+
+    Raises `ValueError` or `SyntaxError` unless the program computes a value in it.
     """
-    # Every form becomes a list: JSON, two lists in a mapping, or a list already.
-    if isinstance(tests, str):
-        tests = json.loads(tests)
-    if isinstance(tests, dict):
-        tests = _read_columns(tests)
-    if not tests:
-        raise ValueError("no tests")
-    return [_read_test(test) for test in tests]
-
-
-def _read_columns(tests: dict[str, Any]) -> list[dict[str, Any]]:
-    """The tests of APPS and TACO, which hold inputs and outputs in two lists."""
-    if tests.get("fn_name"):  # half of APPS's interview problems
-        raise ValueError("a function to call, with arguments")
-    pairs = zip(tests["inputs"], tests["outputs"], strict=True)
-    return [{"input": stdin, "output": stdout} for stdin, stdout in pairs]
-
-
-def _read_test(test: Any) -> InputOutput | Assertion:
-    if isinstance(test, str):
-        return _read_assertion(test)
-    return InputOutput(_join_lines(test["input"]), _join_lines(test["output"]))
-
-
-def _join_lines(value: str | list[str]) -> str:
-    """A text. TACO writes some of them as a list of lines."""
-    if isinstance(value, str):
-        return value
-    return "\n".join(value)
-
-
-def _read_assertion(text: str) -> Assertion:
+    # What the set-up imports is not the program's.
+    imports = [
+        node for node in ast.parse(setup).body if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
+    imported = {
+        (alias.asname or alias.name).partition(".")[0] for node in imports for alias in node.names
+    }
     # Exactly one statement, an assertion, of which the program computes at least one value.
     match ast.parse(text.strip()).body:
         case [ast.Assert(test=test)]:
-            splitter = _Splitter(_names_of_program(test))
+            splitter = _Splitter(_names_of_program(test, imported))
             condition = ast.unparse(splitter.visit(test))
             if splitter.values:
-                return Assertion(f"[{', '.join(splitter.values)}]", condition)
+                values = f"[{', '.join(splitter.values)}]"
+                return Assertion(values, condition, setup, "\n".join(map(ast.unparse, imports)))
     raise ValueError(f"not one assertion about the program: {text!r}")
 
 
-def _names_of_program(test: ast.expr) -> set[str]:
+def make_call(name: str, arguments: list[Any], accepted: list[Any]) -> Assertion:
+    """A call of the function or of the method of `Solution` that is called `name`.
+
+    Raises `ValueError` if there cannot be such a function.
+    """
+    if not name.isidentifier() or keyword.iskeyword(name):
+        raise ValueError(f"{name!r} is no name of a function")
+    values = f"[_call({name!r}, *{_write(arguments)})]"
+    return Assertion(values, f"_same_as_one(_[0], {_write(accepted)})", is_call=True)
+
+
+def _write(value: Any) -> str:
+    """A value as text that Python reads, infinities included."""
+    if isinstance(value, float):
+        return repr(value).replace("inf", "1e999").replace("nan", "(1e999 - 1e999)")
+    if isinstance(value, list):
+        return f"[{', '.join(map(_write, value))}]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key!r}: {_write(item)}" for key, item in value.items()) + "}"
+    return repr(value)
+
+
+def build_program(program: str, test: Assertion) -> str:
+    """A program that prints the values of `test`, as text, on its last line."""
+    if test.is_call:
+        program = _MODULE.format(program=program)
+    return f"{program}\n{test.setup}\n{_SHOW}\nprint('\\n' + _show({test.values}))"
+
+
+def _names_of_program(test: ast.expr, imported: set[str]) -> set[str]:
     """The names in an assertion that the program has to define."""
     # Names that are read, that the assertion itself binds (`n` in `for n in ...`), or are called.
     read = set()
@@ -125,7 +188,7 @@ def _names_of_program(test: ast.expr) -> set[str]:
 
     # If every name is one of Python's, the tests ask for a function with such a name: MBPP has a
     # `sum(10, 15)`.
-    return read - bound - set(dir(builtins)) - {"math"} or called
+    return read - bound - set(dir(builtins)) - {"math"} - imported or called - imported
 
 
 class _Splitter(ast.NodeTransformer):

@@ -13,6 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
+from rewards.isolation.system_calls import seccomp_filter
+
 PREFIX = os.path.realpath(sys.base_prefix)
 PYTHON = f"{PREFIX}/bin/python{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -32,12 +34,12 @@ set -e
 uid=$1; status=$2; files_mb=$3; seconds=$4; folders=$5; binds=$6; links=$7; shift 7
 read -r pid _ < /proc/self/stat  # the id by which the training process knows this one
 echo "$pid" > "/proc/self/fd/$status"
-(echo 0 > /proc/sys/kernel/shmall) 2>/dev/null || true
 mount -t tmpfs -o mode=755,size=4m view /dev/shm
 cd /dev/shm
 mkdir -p tmp dev etc $folders
 touch dev/null
 ln -s /tmp dev/shm  # multiprocessing keeps its semaphores there
+ln -s /tmp/.stdin dev/stdin
 for link in $links; do ln -s "${link#*=}" "./${link%%=*}"; done
 cp /etc/ld.so.cache etc/ 2>/dev/null || true
 for bind in $binds; do mount --rbind "$bind" "./$bind"; done
@@ -53,14 +55,29 @@ exec timeout -s KILL "$seconds" \
 """
 
 # Starts the program. Its arguments are the limits; the program is the first part of its standard
-# input.
+# input. What follows becomes a file: programs ask for its size, and read it from the start again.
 RUNNER = """
 import builtins, os, resource, sys
-size, status, folder, *limits = sys.argv[1:]
+size, status, folder, seccomp, *limits = sys.argv[1:]
+os.chdir(folder)
 text = b""
 while len(text) < int(size):
     text += os.read(0, int(size) - len(text))
-os.chdir(folder)
+stdin = os.open(".stdin", os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+while chunk := os.read(0, 1 << 16):
+    os.write(stdin, chunk)
+os.lseek(stdin, 0, os.SEEK_SET)
+os.dup2(stdin, 0)
+os.close(stdin)
+sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", errors="surrogateescape", closefd=False)
+if seccomp:
+    import ctypes, struct
+    rules = ctypes.create_string_buffer(bytes.fromhex(seccomp))
+    program = struct.pack("HP", len(seccomp) // 16, ctypes.addressof(rules))
+    # PR_SET_SECCOMP, SECCOMP_MODE_FILTER. setpriv has set PR_SET_NO_NEW_PRIVS, which it needs.
+    if ctypes.CDLL(None).prctl(22, ctypes.c_ulong(2), program):
+        raise OSError("seccomp is not available")
+sys.set_int_max_str_digits(0)  # results of many digits are printed and compared
 for limit in limits:
     name, value = limit.split("=")
     try:
@@ -94,19 +111,34 @@ class Limits:
         return math.ceil(self.timeout_seconds) + 1
 
 
+@dataclass(frozen=True)
+class Sent:
+    """What a program gets.
+
+    Attributes:
+        program: its text.
+        stdin: its standard input.
+        packages: folders of Python packages that it can see, beside the standard library.
+    """
+
+    program: bytes
+    stdin: bytes
+    packages: tuple[str, ...] = ()
+
+
 def build_command(
-    launcher: Launcher, folder: str, size: int, status: int, limits: Limits
+    launcher: Launcher, folder: str, sent: Sent, status: int, limits: Limits
 ) -> list[str]:
     """The command that runs a program, which it reads from standard input.
 
     Args:
         launcher: who sets the sandbox up.
         folder: the program's current folder.
-        size: bytes of the program.
+        sent: the program and what it gets.
         status: the descriptor on which the start is reported.
         limits: what the program may use.
     """
-    python = _python_command(launcher, folder, size, status, limits)
+    python = _python_command(launcher, folder, len(sent.program), status, limits)
     if launcher == "none":
         return python
 
@@ -121,8 +153,10 @@ def build_command(
     uid = 0
     if launcher == "root":
         uid = _FIRST_UID + secrets.randbelow(_UIDS)
-    # Process 1 gives up last, after the limit on computing time.
-    arguments = (uid, status, limits.files_mb, limits.cpu_seconds + 4, *_visible_folders())
+    # Process 1 gives up last, after the limit on computing time. The input is a file, too.
+    files_mb = limits.files_mb + math.ceil(len(sent.stdin) / (1 << 20))
+    folders = _visible_folders(sent.packages)
+    arguments = (uid, status, files_mb, limits.cpu_seconds + 4, *folders)
     words += ["sh", "-c", SETUP, "setup", *map(str, arguments)]
 
     # The new root directory, and no rights of root in it.
@@ -149,15 +183,19 @@ def _python_command(
     # Counted per user: without a user of its own the program would count the trainer's threads.
     if launcher != "none":
         bounds["NPROC"] = limits.processes
-    python = [PYTHON, "-s", "-S", "-P", "-X", "utf8", "-c", RUNNER, str(size), str(status), folder]
+    # System calls are filtered wherever there are namespaces, and not without them.
+    calls = seccomp_filter().hex() if launcher != "none" else ""
+    python = [PYTHON, "-s", "-S", "-P", "-X", "utf8", "-c", RUNNER]
+    python += [str(size), str(status), folder, calls]
     return python + [f"{name}={value}" for name, value in bounds.items()]
 
 
 @cache
-def _visible_folders() -> tuple[str, str, str]:
+def _visible_folders(packages: tuple[str, ...]) -> tuple[str, str, str]:
     """What is visible inside: folders to make, folders to mount, and links, as words for SETUP."""
     # Python and the libraries it loads. Where /lib is a link to /usr/lib, it is a link inside too.
-    paths = [Path(path) for path in ("/lib", "/lib64", "/usr/lib", "/usr/lib64", PREFIX)]
+    system = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", PREFIX)
+    paths = [Path(path) for path in (*system, *packages)]
     links = [path for path in paths if path.is_symlink()]
     folders = [path for path in paths if path.is_dir() and not path.is_symlink()]
     # A folder in another one of the list is visible already.

@@ -7,13 +7,11 @@ ordinary user alike:
 
 The program gets its own user, network, process ids and IPC, and a file system with the Python
 standard library, read-only, and an empty /tmp that is deleted at the end. There is no /proc. When
-process 1 ends, the kernel ends every process of the sandbox.
+process 1 ends, the kernel ends every process of the sandbox. A filter refuses the system calls that
+are counted against no limit or reach past the namespaces (system_calls.py).
 
-What remains: the kernel is the wall; system calls are not filtered. Memory is limited per process,
-so the sum is `processes * (memory_mb + 32 * files_mb)`, including files in memory. System V shared
-memory is not counted where the kernel does not let a user namespace switch it off (before Linux
-5.19). Namespaces cover neither AF_VSOCK, a virtual machine's line to its host, nor the kernel's
-keyring of the login session.
+What remains: the kernel is the wall. Memory is limited per process, so the sum is
+`processes * (memory_mb + 32 * files_mb)`, including files in memory.
 """
 
 import os
@@ -28,7 +26,7 @@ from rewards.isolation.sandbox_process import Run, SandboxError, run_process
 
 # Tries what must not work, and prints which protections hold.
 _PROBE = """
-import os, socket, time
+import ctypes, os, socket, time
 secret, port, prefix, memory_mb, processes = input().split()
 def fails(action, *args):
     try:
@@ -40,12 +38,15 @@ def forks():
     for _ in range(int(processes)):
         if os.fork() == 0:
             time.sleep(60)
+libc = ctypes.CDLL(None)
 held = {
     "own user": os.geteuid() != 0 and fails(os.setuid, 0),
     "no network": fails(socket.create_connection, ("127.0.0.1", int(port)), 1),
     "own process ids": os.getppid() == 1 and os.getpid() < 100,
     "read-only files": all(fails(open, f"{folder}/probe", "w") for folder in ("", "/dev", prefix)),
     "no foreign files": fails(open, secret),
+    "no System V IPC": (libc.shmget(0, 1, 896), libc.semget(0, 1, 896), libc.msgget(0, 896)) ==
+    (-1, -1, -1),
     "memory limit": fails(bytearray, int(memory_mb) << 20),
     "process limit": fails(forks),
 }
@@ -58,6 +59,7 @@ _PROTECTIONS: tuple[str, ...] = (
     "own process ids",
     "read-only files",
     "no foreign files",
+    "no System V IPC",
     "memory limit",
     "process limit",
 )
@@ -148,12 +150,17 @@ def require_protections(unprotected: bool) -> Protections:
 
 
 def run_program(
-    program: str, stdin: str = "", limits: Limits | None = None, unprotected: bool = False
+    program: str,
+    stdin: str = "",
+    limits: Limits | None = None,
+    unprotected: bool = False,
+    packages: tuple[str, ...] = (),
 ) -> Run:
     """Runs `program`, a whole Python file, on `stdin`.
 
+    `packages` are folders of Python packages that it may read, beside the standard library.
     Raises `SandboxError` if the sandbox failed, or if this machine lacks a protection and
     `unprotected` is false.
     """
     launcher = require_protections(unprotected).launcher
-    return run_process(program, stdin, limits or Limits(), launcher)
+    return run_process(program, stdin, limits or Limits(), launcher, packages)

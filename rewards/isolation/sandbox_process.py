@@ -10,7 +10,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import IO, Literal
 
-from rewards.isolation.namespaces import Launcher, Limits, build_command
+from rewards.isolation.namespaces import Launcher, Limits, Sent, build_command
 
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -43,9 +43,11 @@ class Run:
     stderr: str
 
 
-def run_process(program: str, stdin: str, limits: Limits, launcher: Launcher) -> Run:
+def run_process(
+    program: str, stdin: str, limits: Limits, launcher: Launcher, packages: tuple[str, ...] = ()
+) -> Run:
     """Runs `program` on `stdin`, set up by `launcher`. Raises `SandboxError` if that fails."""
-    text = program.encode("utf-8", "replace")
+    sent = Sent(program.encode("utf-8", "replace"), stdin.encode("utf-8", "replace"), packages)
     status, status_end = os.pipe()
     with ExitStack() as stack:
         reports = stack.enter_context(os.fdopen(status, "rb", 0))
@@ -57,7 +59,7 @@ def run_process(program: str, stdin: str, limits: Limits, launcher: Launcher) ->
 
         # The set-up reports on `status_end`. This process must not hold it open.
         try:
-            words = build_command(launcher, folder, len(text), status_end, limits)
+            words = build_command(launcher, folder, sent, status_end, limits)
             process = _start(words, folder, status_end)
         except OSError as error:
             raise SandboxError(f"the sandbox did not start: {error}") from error
@@ -67,7 +69,7 @@ def run_process(program: str, stdin: str, limits: Limits, launcher: Launcher) ->
         # The program comes first on standard input. Whatever happens, nothing keeps running.
         conversation = Conversation(process, reports, limits)
         try:
-            conversation.run(text + stdin.encode("utf-8", "replace"))
+            conversation.run(sent.program + sent.stdin)
         finally:
             _stop(process, launcher, conversation.reported)
     return _result(process, launcher, conversation)

@@ -6,9 +6,10 @@ from typing import Any
 
 from rewards.completion import parse_completion
 
+# White space within the line only: `\s*` would search a run of empty lines from each of them.
 _STEP = re.compile(
     r"""
-      ^\s*(?: Step\ \d+ | \d+[.)]\s | [-*]\s )                      # Step 2   2.   2)   -   *
+      ^[^\S\n]*(?: Step\ \d+ | \d+[.)]\s | [-*]\s )                      # Step 2   2.   2)   -   *
     | \b(?: First | Second | Third | Next | Then | Finally ),       # First,
     """,
     re.MULTILINE | re.VERBOSE,

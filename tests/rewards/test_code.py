@@ -9,7 +9,7 @@ import pytest
 
 from rewards import REWARDS
 from rewards.correctness.code import Code, extract_program
-from rewards.correctness.unit_tests import read_tests
+from rewards.correctness.unit_test_forms import read_tests
 from rewards.isolation import namespaces
 from tests.support.programs import answered_program, needs_sandbox
 
@@ -44,6 +44,41 @@ pytestmark = needs_sandbox
 def test_whole_outputs_are_compared(program, fraction):
     assert Code(partial_credit=True)(completion=answered_program(program), tests=SUM) == fraction
     assert Code()(completion=answered_program(program), tests=SUM) == float(fraction == 1)
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        "input()",
+        "sys.stdin.read()",
+        "sys.stdin.buffer.read().decode()",
+        "open(0).read()",
+        "open(0, 'rb').readline().decode()",
+        "open('/dev/stdin').read()",
+        "os.read(0, os.fstat(0).st_size).decode()",  # as much as there is
+        "io.BytesIO(os.read(0, os.fstat(0).st_size)).readline().decode()",
+        "(sys.stdin.seek(0), sys.stdin.readline())[1]",  # from the start
+        "mmap.mmap(0, 0, prot=mmap.PROT_READ).readline().decode()",
+    ],
+)
+def test_a_program_may_read_its_input_as_a_file(read):
+    program = f"import io, mmap, os, sys\nprint(sum(map(int, ({read}).split())))"
+    assert Code()(completion=answered_program(program), tests=SUM) == 1.0
+
+
+def test_an_input_larger_than_a_programs_files_may_be_is_whole():
+    tests = [{"input": "1\n" * (9 << 20), "output": str(9 << 20)}]
+    program = "import sys\nprint(sum(1 for line in sys.stdin))"
+    reward = Code(timeout_seconds=60)
+    assert reward(completion=answered_program(program), tests=tests) == 1.0
+
+
+def test_results_may_have_more_digits_than_python_prints_by_default():
+    tests = [{"input": "", "output": str(10**4299) + "0"}]
+    assert Code()(completion=answered_program("print(10**4300)"), tests=tests) == 1.0
+    program = "def power(n):\n    return 10**n"
+    tests = ["assert power(5000) == 10**5000", "assert power(5000) != 10**5001"]
+    assert Code()(completion=answered_program(program), tests=tests) == 1.0
 
 
 @pytest.mark.parametrize(
@@ -154,6 +189,10 @@ def test_an_assertion_is_scored_by_the_values_that_the_program_computes(program,
         ("So:\n```python\nprint(1)\n```\nDone.", "print(1)\n"),
         ("```py\nprint(1)\n```", "print(1)\n"),
         ("```\nprint(1)\n```", "print(1)\n"),
+        ("~~~python\nprint(1)\n~~~", "print(1)\n"),
+        ("1. So:\n   ```python\n   if 1:\n       print(1)\n   ```", "if 1:\n    print(1)\n"),
+        ("````python\nprint('```')\n```\n````", "print('```')\n```\n"),  # fences inside
+        ('```python title="a.py"\nprint(1)\n```', "print(1)\n"),
         (
             "```python\nprint(1)\n```\nBetter:\n```python\nprint(2)\n```",
             "print(2)\n",

@@ -141,6 +141,37 @@ def test_reasoning_gym_pays_only_the_full_score_of_the_tasks_verifier():
     assert ReasoningGym()(completion="42", **row) == 0.0
 
 
+def test_a_verifier_that_raises_or_prints_neither_stops_the_run_nor_reaches_stdout(capfd):
+    import reasoning_gym
+
+    answers = {
+        "prime_factorization": "no idea",  # int() raises
+        "tower_of_hanoi": "Move disk 1 from Peg 3 to Peg 11",  # printed
+    }
+    for task, wrong in answers.items():
+        entry = reasoning_gym.create_dataset(task, size=1, seed=1)[0]
+        scores = [
+            ReasoningGym()(completion=answered(answer), **entry)
+            for answer in (wrong, entry["answer"])
+        ]
+        assert scores == [0.0, 1.0]
+    assert capfd.readouterr().out == ""
+    # A row without what its task needs is not the model's mistake.
+    move = "Move disk 1 from Peg 1 to Peg 2"
+    row = {"answer": move, "metadata": {"source_dataset": "tower_of_hanoi"}}
+    assert ReasoningGym()(completion=answered(move), **row) is None
+
+
+@pytest.mark.parametrize("task", ["arc_agi", "rearc"])
+def test_verifiers_that_compare_tuples_accept_rows_from_json(task):
+    import reasoning_gym
+
+    entry = json.loads(json.dumps(reasoning_gym.create_dataset(task, size=1, seed=1)[0]))
+    reward = ReasoningGym(timeout_seconds=60)
+    assert reward(completion=answered(entry["answer"]), **entry) == 1.0
+    assert reward(completion=answered("1 2\n3 4"), **entry) == 0.0
+
+
 @pytest.fixture(scope="module")
 def reward_model(tmp_path_factory):
     """A reward model folder: the recipe's small base model with a new, random head."""

@@ -109,6 +109,11 @@ SLEEP = (
         "import ctypes\nctypes.CDLL(None).unshare(0x10000000) == 0 and print('out')",
         "import ctypes\nctypes.CDLL(None).mount(b'', b'/', b'', 32, b'') == 0 and print('out')",
         "import ctypes\nctypes.CDLL(None).ptrace(16, 1, 0, 0) == 0 and print('out')",
+        # memory and objects that count against no limit: System V's
+        "import ctypes\nctypes.CDLL(None).shmget(0, 1 << 30, 0o1600) >= 0 and print('out')",
+        "import ctypes\nctypes.CDLL(None).msgget(0, 0o1600) >= 0 and print('out')",
+        "import ctypes\nctypes.CDLL(None).semget(0, 32000, 0o1600) >= 0 and print('out')",
+        "import socket\nsocket.socket(socket.AF_VSOCK) and print('out')",  # the host
     ],
 )
 def test_an_attack_neither_pays_nor_lasts_nor_leaves_anything(attack, monkeypatch):
@@ -213,6 +218,11 @@ def test_memory_output_and_input_have_their_limits():
     assert len(run_program("print('x' * 10**7)", "", LIMITS).stdout) == 1024
     assert run_program("print(len(input()))", "x" * 10**6, LIMITS).stdout == "1000000\n"
     assert "ZeroDivisionError" in run_program("1 / 0").stderr
+
+
+def test_a_machine_whose_system_calls_cannot_be_filtered_is_not_protected(monkeypatch):
+    monkeypatch.setattr(namespaces, "seccomp_filter", bytes)
+    assert "no System V IPC" in probe_protections().missing
 
 
 def test_a_broken_sandbox_is_an_error_with_its_reason(monkeypatch):
