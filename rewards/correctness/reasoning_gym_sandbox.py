@@ -45,7 +45,15 @@ _PROCESSES = 4
 
 def needs_sandbox(task: str) -> bool:
     """Whether the verifier of this task may run text as Python."""
-    return importlib.metadata.version("reasoning-gym") != KNOWN_VERSION or task in RUN_TEXT
+    return task in RUN_TEXT or _installed_version() != KNOWN_VERSION
+
+
+@cache
+def _installed_version() -> str:
+    try:
+        return importlib.metadata.version("reasoning-gym")
+    except importlib.metadata.PackageNotFoundError:  # a checkout that is not installed
+        return "unknown"
 
 
 def verify_in_sandbox(

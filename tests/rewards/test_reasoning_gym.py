@@ -51,19 +51,18 @@ def test_every_tasks_own_answer_is_paid_and_another_one_is_not():
     rows = [make_row(task) for task in sorted(set(DATASETS) - NOT_TRIED)]
     assert len(rows) > 100
 
-    with_answer = [row for row in rows if oracle_answer(row) is not None]
-    batch = PATIENT.score_batch([answered(oracle_answer(row)) for row in with_answer], with_answer)
-    tasks = [row["metadata"]["source_dataset"] for row in with_answer]
-    assert dict(zip(tasks, batch.scores, strict=True)) == dict.fromkeys(tasks, 1.0)
-    assert {row["metadata"]["source_dataset"] for row in rows} - set(tasks) == {
-        task for task, key in ANSWER_KEYS.items() if key is None
-    }
+    # All in one batch: each row with its own answer, if it has one, and with two others.
+    cases = []
+    for row in rows:
+        right = oracle_answer(row)
+        answers = {"no such answer", "0"} | ({right} - {None})
+        cases += [(row, answer, float(answer == right)) for answer in sorted(answers)]
+    batch = PATIENT.score_batch([answered(case[1]) for case in cases], [case[0] for case in cases])
+    for (row, answer, expected), score in zip(cases, batch.scores, strict=True):
+        assert score == expected, (row["metadata"]["source_dataset"], answer)
 
-    for wrong in ("no such answer", "0"):
-        batch = PATIENT.score_batch([answered(wrong)] * len(rows), rows)
-        right = [row["metadata"]["source_dataset"] for row in rows if row["answer"] == wrong]
-        paid = [row for row, score in zip(rows, batch.scores, strict=True) if score != 0.0]
-        assert {row["metadata"]["source_dataset"] for row in paid} <= set(right)
+    without = {row["metadata"]["source_dataset"] for row in rows if oracle_answer(row) is None}
+    assert without == {task for task, key in ANSWER_KEYS.items() if key is None}
 
 
 RIGHT = "1 2 3 6 9 8 7 4 5"
@@ -99,15 +98,15 @@ def unguarded(monkeypatch):
 
 @pytest.mark.parametrize("attacks", [ATTACKS, *([attack] for attack in DEADLY_ATTACKS)])
 def test_no_answer_changes_the_score_of_another(attacks, unguarded):
-    answers = [RIGHT, *attacks, "1 2", RIGHT]
+    answers = [*attacks, "1 2", RIGHT]
     rows = [SPIRAL] * len(answers)
-    first, *own, wrong, last = ReasoningGym().score_batch(map(answered, answers), rows).scores
-    assert (first, wrong, last) == (1.0, 0.0, 1.0)
+    *own, wrong, right = ReasoningGym().score_batch(map(answered, answers), rows).scores
+    assert (wrong, right) == (0.0, 1.0)
     assert not any(own)
 
 
-# Would be the right answers, if they ran and found what they look for.
 def secrets(path):
+    """Answers that would earn something if they found what they look for."""
     return [
         f"{OS}.environ['RECIPES_TEST_SECRET'].split()",
         f"open({str(path)!r}).read().split()",
