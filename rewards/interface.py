@@ -27,11 +27,13 @@ class ScoredBatch:
         timed_out: completions that exceeded their time or memory limit (they score 0.0).
         failed: completions that could not be scored because the scorer itself failed, such as a
             sandbox or an endpoint (they score `None`).
+        raised: completions that made a foreign verifier raise (they score 0.0).
     """
 
     scores: list[float | None]
     timed_out: int = 0
     failed: int = 0
+    raised: int = 0
 
 
 class BatchReward:

@@ -5,6 +5,7 @@ Each call logs, under `rewards/<name>/`, beside the mean that TRL logs itself:
     none         fraction of completions without a score
     failed       fraction without a score because the scorer itself failed
     timed_out    fraction that exceeded a time or memory limit
+    raised       fraction that made a foreign verifier raise
     seconds      duration of the call
 
 TRL averages these over processes and calls.
@@ -67,6 +68,7 @@ class RewardFunction:
             "none": batch.scores.count(None),
             "failed": batch.failed,
             "timed_out": batch.timed_out,
+            "raised": batch.raised,
         }
         for key, count in counts.items():
             log_metric(f"rewards/{self.name}/{key}", count / len(batch.scores))

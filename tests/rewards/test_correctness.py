@@ -124,7 +124,7 @@ def test_exact_compares_nothing_but_texts():
 def test_reasoning_gym_pays_only_the_full_score_of_the_tasks_verifier():
     import reasoning_gym
 
-    for task in ("chain_sum", "countdown", "leg_counting", "basic_arithmetic"):
+    for task in ("chain_sum", "gcd", "leg_counting", "basic_arithmetic"):
         for entry in reasoning_gym.create_dataset(task, size=3, seed=1):
             row = {
                 "question": entry["question"],

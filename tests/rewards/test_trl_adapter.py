@@ -39,6 +39,7 @@ def test_each_call_logs_the_fractions_without_a_score_and_its_duration_under_the
         "rewards/slow/none": 0.5,
         "rewards/slow/failed": 0.25,
         "rewards/slow/timed_out": 0.25,
+        "rewards/slow/raised": 0.0,
     }
 
 
