@@ -34,21 +34,29 @@ set -e
 uid=$1; status=$2; files_mb=$3; seconds=$4; folders=$5; binds=$6; links=$7; shift 7
 read -r pid _ < /proc/self/stat  # the id by which the training process knows this one
 echo "$pid" > "/proc/self/fd/$status"
+IFS='
+'  # the folders are lines: a path may hold spaces
 mount -t tmpfs -o mode=755,size=4m view /dev/shm
 cd /dev/shm
-mkdir -p tmp dev etc $folders
+mkdir -p tmp dev etc
+mount -t tmpfs \
+  -o "mode=700,uid=$uid,gid=$uid,size=${files_mb}m,nr_inodes=1024,nosuid,nodev" tmp tmp
+mkdir -p $folders  # after /tmp: packages may lie in it
 touch dev/null
 ln -s /tmp dev/shm  # multiprocessing keeps its semaphores there
 ln -s /tmp/.stdin dev/stdin
 for link in $links; do ln -s "${link#*=}" "./${link%%=*}"; done
 cp /etc/ld.so.cache etc/ 2>/dev/null || true
 for bind in $binds; do mount --rbind "$bind" "./$bind"; done
-while read -r _ _ _ _ target _; do  # each mount by itself: read-only does not reach those below
-  case $target in /dev/shm|/dev/shm/*) mount -o remount,bind,ro,nosuid,nodev "$target" ;; esac
+while IFS=' ' read -r _ _ _ _ target _; do  # each by itself: read-only does not reach those below
+  case $target in
+    /dev/shm/tmp) ;;
+    /dev/shm|/dev/shm/*)  # \040 is how the kernel writes a space
+      target=$(printf '%s' "$target" | sed 's/\\040/ /g')
+      mount -o remount,bind,ro,nosuid,nodev "$target" ;;
+  esac
 done < /proc/self/mountinfo
 mount --bind /dev/null dev/null
-mount -t tmpfs \
-  -o "mode=700,uid=$uid,gid=$uid,size=${files_mb}m,nr_inodes=1024,nosuid,nodev" tmp tmp
 # When memory runs out, the kernel ends the program first, neither the trainer nor process 1.
 exec timeout -s KILL "$seconds" \
   sh -c 'echo 1000 > /proc/self/oom_score_adj; exec setpriv --no-new-privs "$@"' sh "$@"
@@ -192,7 +200,7 @@ def _python_command(
 
 @cache
 def _visible_folders(packages: tuple[str, ...]) -> tuple[str, str, str]:
-    """What is visible inside: folders to make, folders to mount, and links, as words for SETUP."""
+    """What is visible inside: folders to make, folders to mount, and links, as lines for SETUP."""
     # Python and the libraries it loads. Where /lib is a link to /usr/lib, it is a link inside too.
     system = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", PREFIX)
     paths = [Path(path) for path in (*system, *packages)]
@@ -201,7 +209,7 @@ def _visible_folders(packages: tuple[str, ...]) -> tuple[str, str, str]:
     # A folder in another one of the list is visible already.
     outermost = [path for path in folders if not set(path.parents) & set(folders)]
     return (
-        " ".join(f".{path}" for path in outermost),
-        " ".join(str(path) for path in outermost),
-        " ".join(f"{path}={os.readlink(path)}" for path in links),
+        "\n".join(f".{path}" for path in outermost),
+        "\n".join(str(path) for path in outermost),
+        "\n".join(f"{path}={os.readlink(path)}" for path in links),
     )

@@ -220,6 +220,21 @@ def test_memory_output_and_input_have_their_limits():
     assert "ZeroDivisionError" in run_program("1 / 0").stderr
 
 
+def test_packages_are_visible_and_read_only_in_a_folder_with_spaces(tmp_path):
+    folder = tmp_path / "my own packages"
+    (folder / "package").mkdir(parents=True)
+    (folder / "package" / "__init__.py").write_text("VALUE = 42")
+    tmp_path.chmod(0o755)
+    program = (
+        f"import sys\nsys.path.insert(0, {str(folder)!r})\nimport package\nprint(package.VALUE)\n"
+        f"open({str(folder / 'new')!r}, 'w')"
+    )
+    result = run_program(program, packages=(str(folder),))
+    assert result.stdout == "42\n"
+    assert "Read-only file system" in result.stderr
+    assert run_program(program).stdout == ""  # without being named, they are not there
+
+
 def test_a_machine_whose_system_calls_cannot_be_filtered_is_not_protected(monkeypatch):
     monkeypatch.setattr(namespaces, "seccomp_filter", bytes)
     assert "no System V IPC" in probe_protections().missing
