@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from rewards import build_rewards
-from rewards.audit_cases import IDEAL, NO_IDEA, WRONG, AuditExample, audit_completions
+from rewards.audit_cases import (
+    IDEAL,
+    NO_IDEA,
+    WRONG,
+    AuditExample,
+    audit_completions,
+    make_completion,
+    question_echoes,
+)
 from rewards.correctness.accuracy import Accuracy
 from rewards.trl_adapter import ColumnRewardFunction, RewardFunction, call_reward_function
 
@@ -76,8 +84,13 @@ class Audit:
         return f"{len(self.cases)} cases, {len(self.problems)} with a problem"
 
 
-def audit_rewards(entries: Sequence[dict[str, Any] | str]) -> Audit:
-    """Scores every case by the rewards of a recipe's `rewards:` entries."""
+def audit_rewards(
+    entries: Sequence[dict[str, Any] | str], questions: Sequence[dict[str, Any]] = ()
+) -> Audit:
+    """Scores every case by the rewards of a recipe's `rewards:` entries.
+
+    With rows of the recipe as `questions`, answers that only copy them are cases, too.
+    """
     functions, weights = build_rewards(entries)
 
     # Rewards keep the name of their entry, because two modules may use the same function name.
@@ -90,6 +103,7 @@ def audit_rewards(entries: Sequence[dict[str, Any] | str]) -> Audit:
     cases = score_cases(functions, weights)
     ideal = next(case for case in cases if case.name == IDEAL)
     no_idea = next(case for case in cases if case.name == NO_IDEA)
+    cases += score_echoes(functions, weights, questions)
     problems = {case.name: find_problem(case, ideal, no_idea, rewards) for case in cases}
     return Audit(rewards, cases, {name: problem for name, problem in problems.items() if problem})
 
@@ -109,7 +123,36 @@ def score_cases(functions: Sequence[RewardFunction], weights: Sequence[float]) -
         "completion_ids": [],
         **example.row,
     }
-    columns = {key: [value] * len(completions) for key, value in row.items()}
+    return _score_rows(functions, weights, completions, [row] * len(completions))
+
+
+def score_echoes(
+    functions: Sequence[RewardFunction],
+    weights: Sequence[float],
+    questions: Sequence[dict[str, Any]],
+) -> list[Case]:
+    """Scores answers that are copied from their question, each with the row of that question."""
+    completions = {}
+    rows = []
+    for row in questions:
+        for echo in question_echoes(str(row["question"])):
+            # Some questions contain their answer as it is: `which is larger, 3 or 5?`
+            if echo == str(row["answer"]):
+                continue
+            name = f"{WRONG}copied: {' '.join(echo.split())[:40]}"
+            if name not in completions:
+                completions[name] = make_completion("1. As the question says.", echo)
+                rows.append({"completion_ids": [], "prompts": row.get("prompt", ""), **row})
+    return _score_rows(functions, weights, completions, rows) if rows else []
+
+
+def _score_rows(
+    functions: Sequence[RewardFunction],
+    weights: Sequence[float],
+    completions: dict[str, str],
+    rows: Sequence[dict[str, Any]],
+) -> list[Case]:
+    columns = {key: [row[key] for row in rows] for key in rows[0]}
     columns["completions"] = [
         [{"role": "assistant", "content": text}] for text in completions.values()
     ]

@@ -5,6 +5,7 @@ A reward of correctness declares the row on which it is audited as its `audit_ex
     audit_example = AuditExample({"answer": "B"}, right="B", wrong={"another letter": "A"})
 """
 
+import re
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -45,6 +46,13 @@ NEAR_42 = MappingProxyType(
         "a list": "41, 42, 43",
         "two boxes": r"\boxed{41} \boxed{42}",
         "a false equation": "41=42",
+        "the question's product": "6*7",
+        "the question's sum": "40+2",
+        "the question's quotient": "84/2",
+        "the question's product given back": "6*7",
+        "the question's sum given back": "40+2",
+        "the question's quotient given back": "84/2",
+        "the question's equation given back": "x+0=42",
     }
 )
 
@@ -63,6 +71,20 @@ ALWAYS_WRONG = MappingProxyType(
         "1 MB of brackets": "{[" * (MEGABYTE // 2),
     }
 )
+
+
+# A calculation in a question: two numbers or more with signs between them, or a formula.
+_CALCULATION = re.compile(
+    r"(?<![\w^])[\d(][\d.,() ]{0,40}(?:[-+*/^\u00d7\u00f7=<>] {0,3}[\d.()x ]{1,40}){1,20}"
+)
+_FORMULA = re.compile(r"\$((?:(?![A-Za-z]{2,} [a-z])[^$]){3,200})\$")  # unlike: $100. He has $15
+
+
+def question_echoes(question: str) -> list[str]:
+    """What a model can copy from a question: all of it, and the calculations and formulas in it."""
+    formulas = _FORMULA.findall(question)
+    calculations = _CALCULATION.findall(_FORMULA.sub(" ", question))
+    return list(dict.fromkeys([question, *[text.strip(" .,") for text in calculations], *formulas]))
 
 
 def audit_completions(example: AuditExample) -> dict[str, str]:

@@ -12,10 +12,11 @@ from typing import NamedTuple
 
 from rewards.answers.compare import DIFFERENT, SAME, UNDECIDED, Comparison, compare
 from rewards.answers.dimensions import Unit
+from rewards.answers.equation import is_name, value_of_equation
 from rewards.answers.normalize import normalize
 from rewards.answers.numeral import Numeral, read_numeral
 from rewards.answers.reading import align_components, is_wholly_read, split_unit
-from rewards.answers.sentence import DENIAL, bare_answer
+from rewards.answers.sentence import bare_answer
 from rewards.answers.solved import has_relation, solved_set
 
 _MAX_CACHED = 2000  # characters of an answer that is remembered
@@ -45,21 +46,6 @@ _REALS = re.compile(r"\\mathbb ?\{?R\}?|\(-\\infty,\+?\\infty\)|all real(?:s| nu
 
 _CONSTANT = re.compile(r"(?<=.)\+[A-Z]\Z")  # matches the end of: x^2+C
 _ANY_CONSTANT = re.compile(r"(?<=.)\+[A-Za-z]\Z")
-
-# Between the sides of an equation.
-_EQUALS = re.compile(r"=|(\\approx)(?![A-Za-z])|(\u2248)")
-_FUNCTION = r"\\(?:a?(?:sin|cos|tan)|sec|csc|cot|log|ln|lg|exp|sqrt|frac|lim|int|sum|prod|binom)"
-_NAME = re.compile(
-    rf"(?!{_FUNCTION})(?:"
-    r"\\?[A-Za-z]+'{0,2}(?:_\{?\w{1,9}\}?)?(?:\([^()=]{1,30}\))?"  # x  x_1  \theta  f(2)
-    r"|\|[A-Z]{2}\||m?\\(?:angle|overline|triangle) ?\{?[A-Z]{1,4}\}?"  # |AB|  \angle ABC
-    r"|[A-Za-z]\(-?\d{1,9}\)(?:[+-][A-Za-z]\(-?\d{1,9}\)){1,9}"  # f(1)+f(2)
-    r"|[A-Z]\w{0,9}:[A-Z]\w{0,9}"  # A:B
-    r"|\\text ?\{[A-Za-z ]{1,60}\}|[A-Za-z]{2,30}(?: [A-Za-z]{1,30}){1,9}"  # total cost
-    r")"
-)
-_PRODUCT = re.compile(r"[a-z]{2}")  # matches: xy
-_LETTER = re.compile(r"(?<![A-Za-z\\])[A-Za-z]|\\(?!frac|sqrt|cdot|times|pi|div)[A-Za-z]+")
 
 
 class Judgement(NamedTuple):
@@ -133,7 +119,7 @@ class GoldForm:
 @lru_cache(maxsize=65536)
 def _gold_form(gold: str) -> GoldForm:
     name, equals, value = gold.partition("=")
-    if not equals or not _is_name(name.strip()):
+    if not equals or not is_name(name.strip()):
         name, value = "", gold
     numeral = read_numeral(value.strip()) if not _LITERAL.match(gold) else None
     if numeral is None or numeral.form not in _RESULTS:
@@ -141,16 +127,11 @@ def _gold_form(gold: str) -> GoldForm:
     return GoldForm(value, name.strip(), numeral)
 
 
-def _is_name(side: str) -> bool:
-    is_name = _NAME.fullmatch(side) and not _PRODUCT.fullmatch(side)
-    return bool(is_name) and not DENIAL.search(side)
-
-
 # --- Numbers -------------------------------------------------------------------------------------
 
 
 def _numeral_pair(gold: GoldForm, answer: str) -> Pair | None:
-    value = _value_of_equation(answer, gold.name)
+    value = value_of_equation(answer, gold.name)
     numeral = read_numeral(value) if value is not None else None
     if numeral is None or gold.numeral is None:
         return None
@@ -180,37 +161,6 @@ def _converted(answer: Numeral, unit: Unit | None) -> str | None:
         return answer.text
     value = answer.value
     return None if value is None else str(value * answer.unit.size / unit.size)
-
-
-def _value_of_equation(text: str, gold_name: str) -> str | None:
-    """The right side of `x = 7`; `None` for equations such as `3x = 7`, and for false ones."""
-    signs = [match[0] for match in _EQUALS.finditer(text)]
-    if not signs:
-        return text
-    sides = [side.strip() for side in _EQUALS.split(text)[::3]]
-    # Names come first, then calculations.
-    if gold_name and len(sides) == 2 and _names_differ(gold_name, sides[0]):
-        return None
-    first = 0
-    while first < len(sides) - 1 and _is_name(sides[first]):
-        first += 1
-    calculations = sides[first:]
-    if any(_LETTER.search(side) for side in calculations[:-1]):
-        return None
-    # What stands before the first `\approx` is exact, and says what is meant.
-    for index, sign in enumerate(signs[first:], start=1):
-        if sign != "=":
-            calculations = calculations[:index]
-            break
-    value = calculations[-1]
-    if any(compare(normalize(value), normalize(side)) is DIFFERENT for side in calculations[:-1]):
-        return None
-    return value
-
-
-def _names_differ(a: str, b: str) -> bool:
-    """Whether they are different single letters."""
-    return len(a) == len(b) == 1 and a.isalpha() and b.isalpha() and a != b
 
 
 # --- Everything else -----------------------------------------------------------------------------

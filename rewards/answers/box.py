@@ -3,6 +3,7 @@ r"""Reads `\boxed{}` in a text: the answer, or a part of a formula that changes 
 import re
 
 from rewards.answers.dimensions import find_unit
+from rewards.answers.normalize import box_spans
 
 _TAIL = 200  # characters before a box that are looked at
 
@@ -58,7 +59,7 @@ def read_boxes(text: str, contents: list[str]) -> str | None:
     A box that is part of a formula, as in `2\cdot\boxed{7}`, becomes a bracket of it. Different
     boxes are a list.
     """
-    before, *connections, after = _around(text, contents)
+    before, *connections, after = _around(text)
     # Words may announce the answer and go on about it, but not take it back.
     tail = _without_layout(before[-_TAIL:])
     rest = after[_CLOSING.match(after).end() :]  # type: ignore[union-attr]
@@ -71,18 +72,18 @@ def read_boxes(text: str, contents: list[str]) -> str | None:
     return ", ".join(dict.fromkeys(contents))
 
 
-def _around(text: str, contents: list[str]) -> list[str]:
+def _around(text: str) -> list[str]:
     """What stands before, between and behind the boxes."""
+    spans = box_spans(text)
     # The same box again is the same answer: the last one counts.
-    if len(set(contents)) == 1:
-        text, _, rest = text.rpartition("\\boxed")
-        return [text, rest[rest.index(contents[0]) + len(contents[0]) + 1 :]]
+    if len({text[start:end] for start, end in spans}) == 1:
+        spans = spans[-1:]
     pieces = []
-    for content in contents:
-        before, _, rest = text.partition("\\boxed")
-        pieces.append(before)
-        text = rest[rest.index(content) + len(content) + 1 :]
-    return [*pieces, text]
+    behind = 0
+    for start, end in spans:
+        pieces.append(text[behind : text.rindex("\\boxed", behind, start)])
+        behind = end + 1  # of its closing brace
+    return [*pieces, text[behind:]]
 
 
 def _is_connection(text: str) -> bool:

@@ -137,7 +137,12 @@ def unboxed(text: str) -> str:
 
 def boxed(text: str) -> list[str]:
     r"""The content of each `\boxed{}` that is closed and not inside another one."""
-    found: list[str] = []
+    return [text[start:end] for start, end in box_spans(text)]
+
+
+def box_spans(text: str) -> list[tuple[int, int]]:
+    r"""Where the contents of these boxes start and end."""
+    found: list[tuple[int, int]] = []
     if "\\boxed" not in text:
         return found
     # For each open brace, where the content of the outermost box around it starts; 0 for none.
@@ -147,7 +152,7 @@ def boxed(text: str) -> list[str]:
             start = open_braces.pop()
             is_nested = bool(open_braces) and open_braces[-1] > 0
             if start and not is_nested:
-                found.append(text[start : match.start()])
+                found.append((start, match.start()))
         elif match[0] == "{":
             open_braces.append(open_braces[-1] if open_braces else 0)
         elif match[0].startswith("\\boxed"):

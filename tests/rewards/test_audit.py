@@ -4,7 +4,7 @@ import pytest
 
 from rewards import REWARDS
 from rewards.audit import audit_rewards
-from rewards.audit_cases import AuditExample
+from rewards.audit_cases import AuditExample, question_echoes
 from rewards.interface import BatchReward, ScoredBatch
 
 USER_REWARDS = "tests.support.user_rewards"
@@ -109,3 +109,34 @@ def test_the_report_has_one_line_per_case_and_points_at_the_problems():
     pointed = [line for line in others if "  <-- a wrong answer is paid by reasoning_gym" in line]
     assert len(pointed) == len(audit.problems) > 0
     assert audit.summary() == f"{len(audit.cases)} cases, {len(audit.problems)} with a problem"
+
+
+class PaysCalculations:
+    """Computes what it is given, as a parser of formulas does."""
+
+    audit_example = AuditExample({"answer": "42"}, right="42", wrong={})
+
+    def __call__(self, completion, answer, **row):
+        text = completion.partition("<answer>")[2].partition("</answer>")[0]
+        return float({"23*7+5": "166"}.get(text, text) == answer)
+
+
+def test_a_reward_that_pays_the_question_given_back_is_found():
+    questions = [{"question": "What is 23*7+5?", "answer": "166"}, {"question": "7", "answer": "7"}]
+    audit = audit_rewards([f"{__name__}:PaysCalculations"], questions)
+    copied = {name: text for name, text in audit.problems.items() if "copied" in name}
+    assert list(copied) == ["wrong: copied: 23*7+5"]
+    assert audit_rewards(["accuracy"], questions).problems == {}
+
+
+@pytest.mark.parametrize(
+    ("question", "echoes"),
+    [
+        ("23*7+5", ["23*7+5"]),
+        ("What is 3 + 4 \u00d7 5?", ["What is 3 + 4 \u00d7 5?", "3 + 4 \u00d7 5"]),
+        ("Solve $x^2-3x+2<0$.", ["Solve $x^2-3x+2<0$.", "x^2-3x+2<0"]),
+        ("How many apples?", ["How many apples?"]),
+    ],
+)
+def test_what_can_be_copied_from_a_question(question, echoes):
+    assert question_echoes(question) == echoes
