@@ -12,18 +12,21 @@ from recipes.core.files import read_jsonl
 if TYPE_CHECKING:
     from datasets import Dataset
 
+TRL_TEST_SPLIT = "test"
+
 
 @dataclass
 class TraceDatasetArguments(SourceArguments):
     """Keys that choose the traces to learn, and those that only measure the loss.
 
-    `dataset_text_field` and `eval_strategy` are TRL's, with its defaults.
+    `dataset_text_field` and `eval_strategy` are TRL's, with its defaults. Without a
+    `dataset_test_split`, `held_out_traces` decides what measures the loss.
     """
 
     traces: str | None = None
     max_train_samples: int | None = None
     held_out_traces: float = 0.0
-    dataset_test_split: str | None = "test"  # type: ignore[assignment]
+    dataset_test_split: str | None = None  # type: ignore[assignment]
     dataset_text_field: str = "text"
     eval_strategy: str = "no"
 
@@ -62,11 +65,18 @@ def load_traces(args: TraceDatasetArguments, run_dir: Path) -> LoadedTraces:
 
 def _load_test_split(args: TraceDatasetArguments, source: str) -> "Dataset | None":
     """The split that measures the loss, if the configuration asks for one."""
-    if args.eval_strategy == "no" or not args.dataset_test_split:
+    split = args.dataset_test_split
+    if args.eval_strategy == "no" or (args.held_out_traces and not split):
         return None
-    rows = load_split(args, args.dataset_test_split)
-    where = f"{source}, split {args.dataset_test_split!r}"
-    return take_sft_columns(rows, where, args.dataset_text_field)
+    try:
+        rows = load_split(args, split or TRL_TEST_SPLIT)
+    except UserError:
+        if split:
+            raise
+        return None  # nobody has named the split that TRL would take
+    return take_sft_columns(
+        rows, f"{source}, split {split or TRL_TEST_SPLIT!r}", args.dataset_text_field
+    )
 
 
 def _limit(rows: "Dataset", args: TraceDatasetArguments) -> "Dataset":
