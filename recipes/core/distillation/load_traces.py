@@ -12,6 +12,7 @@ from recipes.core.files import read_jsonl
 if TYPE_CHECKING:
     from datasets import Dataset
 
+# The default of TRL's `dataset_test_split`.
 TRL_TEST_SPLIT = "test"
 
 
@@ -45,6 +46,7 @@ def load_traces(args: TraceDatasetArguments, run_dir: Path) -> LoadedTraces:
     Raises:
         UserError: what is named cannot be learnt.
     """
+    # A dataset that is named: nothing else is learnt instead of it.
     if args.dataset_name and args.traces:
         raise UserError("dataset_name and traces both name what to learn; write one of them")
     if args.dataset_name:
@@ -59,12 +61,14 @@ def load_traces(args: TraceDatasetArguments, run_dir: Path) -> LoadedTraces:
         raise UserError(
             f"traces: there is no file {str(file)!r}; run recipes/generate.py first, or name one"
         )
+    # A kill may have torn the project's own file; a user's file is whole.
     rows = _limit(_read_own(file) if _is_own(file) else _read_handmade(args, file), args)
     return LoadedTraces(str(file), take_sft_columns(rows, str(file), args.dataset_text_field))
 
 
 def _load_test_split(args: TraceDatasetArguments, source: str) -> "Dataset | None":
     """The split that measures the loss, if the configuration asks for one."""
+    # What is written wins over held-out rows, and these over TRL's default.
     split = args.dataset_test_split
     if args.eval_strategy == "no" or (args.held_out_traces and not split):
         return None
@@ -73,7 +77,8 @@ def _load_test_split(args: TraceDatasetArguments, source: str) -> "Dataset | Non
     except UserError:
         if split:
             raise
-        return None  # nobody has named the split that TRL would take
+        # Nobody has named the split that TRL would take.
+        return None
     return take_sft_columns(
         rows, f"{source}, split {split or TRL_TEST_SPLIT!r}", args.dataset_text_field
     )
