@@ -68,9 +68,7 @@ def main() -> None:
     configure_model(training_args, model_args)
 
     # Data: a row is a prompt and the trace that answers it, or another of TRL's forms. Traces are
-    # padded on the right; the
-    # tokenizer is loaded for generation, which pads on the left. They are shuffled by `seed` here,
-    # because transformers' sampler for `batch_rebalance` has a seed of its own.
+    # padded on the right; the tokenizer is loaded for generation, which pads on the left.
     tokenizer = load_tokenizer(base_model, args.chat_template, revision=model_args.model_revision)
     tokenizer.padding_side = "right"
     traces, eval_traces, longest = prepare_traces(loaded, args, tokenizer, training_args)

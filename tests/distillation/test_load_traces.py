@@ -169,9 +169,18 @@ def test_the_test_split_is_read_if_the_loss_is_measured_on_it(tmp_path):
     name = str(tmp_path)
     measured = TraceDatasetArguments(dataset_name=name, eval_strategy="steps")
     assert len(load_traces(measured, tmp_path).eval_rows) == 2
-    for keys in ({"eval_strategy": "no"}, {"eval_strategy": "steps", "dataset_test_split": None}):
+    for keys in ({"eval_strategy": "no"}, {"eval_strategy": "steps", "held_out_traces": 0.1}):
         args = TraceDatasetArguments(dataset_name=name, **keys)
         assert load_traces(args, tmp_path).eval_rows is None
+
+
+def test_a_test_split_that_is_missing_is_refused_only_if_it_is_named(tmp_path):
+    name = save(tmp_path / "data.jsonl", [PAIR] * 3)
+    args = TraceDatasetArguments(dataset_name=name, eval_strategy="steps")
+    assert load_traces(args, tmp_path).eval_rows is None
+    args.dataset_test_split = "dev"
+    with pytest.raises(UserError, match="there is no split 'dev'"):
+        load_traces(args, tmp_path)
 
 
 # Lengths.

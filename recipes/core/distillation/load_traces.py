@@ -12,18 +12,22 @@ from recipes.core.files import read_jsonl
 if TYPE_CHECKING:
     from datasets import Dataset
 
+# The default of TRL's `dataset_test_split`.
+TRL_TEST_SPLIT = "test"
+
 
 @dataclass
 class TraceDatasetArguments(SourceArguments):
     """Keys that choose the traces to learn, and those that only measure the loss.
 
-    `dataset_text_field` and `eval_strategy` are TRL's, with its defaults.
+    `dataset_text_field` and `eval_strategy` are TRL's, with its defaults. Without a
+    `dataset_test_split`, `held_out_traces` decides what measures the loss.
     """
 
     traces: str | None = None
     max_train_samples: int | None = None
     held_out_traces: float = 0.0
-    dataset_test_split: str | None = "test"  # type: ignore[assignment]
+    dataset_test_split: str | None = None  # type: ignore[assignment]
     dataset_text_field: str = "text"
     eval_strategy: str = "no"
 
@@ -42,6 +46,7 @@ def load_traces(args: TraceDatasetArguments, run_dir: Path) -> LoadedTraces:
     Raises:
         UserError: what is named cannot be learnt.
     """
+    # A dataset that is named: nothing else is learnt instead of it.
     if args.dataset_name and args.traces:
         raise UserError("dataset_name and traces both name what to learn; write one of them")
     if args.dataset_name:
@@ -56,17 +61,27 @@ def load_traces(args: TraceDatasetArguments, run_dir: Path) -> LoadedTraces:
         raise UserError(
             f"traces: there is no file {str(file)!r}; run recipes/generate.py first, or name one"
         )
+    # A kill may have torn the project's own file; a user's file is whole.
     rows = _limit(_read_own(file) if _is_own(file) else _read_handmade(args, file), args)
     return LoadedTraces(str(file), take_sft_columns(rows, str(file), args.dataset_text_field))
 
 
 def _load_test_split(args: TraceDatasetArguments, source: str) -> "Dataset | None":
     """The split that measures the loss, if the configuration asks for one."""
-    if args.eval_strategy == "no" or not args.dataset_test_split:
+    # What is written wins over held-out rows, and these over TRL's default.
+    split = args.dataset_test_split
+    if args.eval_strategy == "no" or (args.held_out_traces and not split):
         return None
-    rows = load_split(args, args.dataset_test_split)
-    where = f"{source}, split {args.dataset_test_split!r}"
-    return take_sft_columns(rows, where, args.dataset_text_field)
+    try:
+        rows = load_split(args, split or TRL_TEST_SPLIT)
+    except UserError:
+        if split:
+            raise
+        # Nobody has named the split that TRL would take.
+        return None
+    return take_sft_columns(
+        rows, f"{source}, split {split or TRL_TEST_SPLIT!r}", args.dataset_text_field
+    )
 
 
 def _limit(rows: "Dataset", args: TraceDatasetArguments) -> "Dataset":

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
-# Columns that TRL's SFTTrainer reads besides those of a form.
+# What a column must hold, for messages.
 _MESSAGES = "messages, a list of objects with `role` and `content`"
 _WANTED = {
     "messages": f"write {_MESSAGES}",
@@ -28,6 +28,7 @@ _WANTED = {
     "completion": f"write a text or {_MESSAGES}",
     "input_ids": "write a list of tokens",
 }
+# What TRL's SFTTrainer reads besides the columns of a form.
 _BESIDES = (
     *("tools", "chat_template_kwargs"),  # for the chat template
     *("image", "images"),
@@ -47,6 +48,7 @@ def take_sft_columns(dataset: "Dataset", source: str, text_field: str) -> "Datas
     """
     if len(dataset) == 0:
         raise UserError(f"{source}: has no rows, so there is nothing to learn")
+    # Other columns, such as the problem's level, are nothing to TRL.
     columns = _columns_of_form(dataset, source, text_field)
     extras = [name for name in _BESIDES if name in dataset.column_names]
     dataset = dataset.select_columns([*columns, *extras])
@@ -97,10 +99,12 @@ def _find_problem(
     row: Mapping[str, Any], columns: Sequence[str], first_kinds: Sequence[str | None]
 ) -> str | None:
     """Why TRL could not learn a row, or `None`."""
+    # What is there ...
     kinds = _kinds(row, columns)
     for column, kind in zip(columns, kinds, strict=True):
         if kind is None:
             return f"{column!r} is {_shorten(row[column])}; {_WANTED.get(column, 'write a text')}"
+    # ... must go together, in the row and with the first one.
     if kinds == ["a text", "messages"]:
         return "'prompt' is a text and 'completion' is not; write both as texts, or as messages"
     if kinds != list(first_kinds):

@@ -45,6 +45,7 @@ def prepare_traces(
 
     Turns the evaluation off, in `training_args`, if there is nothing to measure.
     """
+    # Shuffled by `seed` here, because transformers' `batch_rebalance` has a seed of its own.
     max_length, text_field = training_args.max_length, args.dataset_text_field
     traces = drop_long_traces(loaded.rows, tokenizer, max_length, text_field)
     longest = max(traces["trace_tokens"])
@@ -101,6 +102,7 @@ def drop_long_traces(
             max_length,
             longest,
         )
+    # The lengths order the traces later, and tell the longest one.
     measured = rows.add_column("trace_tokens", lengths)
     return measured if len(kept) == len(rows) else measured.select(kept)
 
