@@ -12,10 +12,10 @@ _SEPARATORS = re.compile(r"[(),:]| / ")
 
 # Words that make the number another one, or no statement.
 _SPOILERS = word_set(
-    "or no isn't aren't wasn't not never wrong incorrect false minus plus divided "
-    "multiplied squared cubed but maybe perhaps actually instead except "
-    " wait rather answer is unless thousand thousands hundred hundreds million millions "
-    "billion trillion dozen dozens modulo mod factorial correction sorry hmm"
+    "or no isn't aren't wasn't not never wrong incorrect false minus plus divided multiplied "
+    "squared cubed power factorial sqrt modulo mod but maybe perhaps actually instead except "
+    "wait rather answer is unless correction sorry hmm tenths hundredths thousandths dozen "
+    "dozens hundred hundreds thousand thousands million millions mil mn billion bn trillion"
 )
 # Pairs of words that do.
 _SPOILED = re.compile(
@@ -24,7 +24,10 @@ _SPOILED = re.compile(
     r"|^(?:to|over|by|times) (?:one|two|three|four|five|six|seven|eight|nine|ten|twenty)\b"
 )
 # Words that only do directly behind the number.  matches: 417 half  417 to 589
-_NOT_FIRST = word_set("half third fourth fifth quarter tenth point and than thru between")
+_NOT_FIRST = word_set(
+    "half third fourth fifth quarter tenth point and than thru between one two three four five six "
+    "seven eight nine ten twelve twenty"
+)
 # Words that are spoilers elsewhere.
 # matches: who do not like it  is left  is the greatest difference  incorrect answers
 _DESCRIPTION = re.compile(
@@ -41,8 +44,8 @@ _LETTERS = word_set("m g s h l L a")
 _BEFORE_VALUE = word_set("and is are be was it then so")
 # Words between which a number describes.  matches: after 2 weeks
 _BEFORE_COUNT = word_set(
-    "after in for every per of from than the last these those all by within with at each next during "
-    "over first on to other his her their its"
+    "after in for every per of from than the last these those all by within with at each next "
+    "during over first on to other his her their its"
 )
 
 
