@@ -182,7 +182,7 @@ def _with_phrase(form: str, sign: str, value: str, rest: str, unit: Unit | None)
     # The other signs: a currency behind the value, or a percentage.
     if unit is None and rest.lstrip(" ")[:1] in CURRENCIES:
         unit = CURRENCIES[rest.lstrip(" ")[0]]
-        rest = rest.lstrip(" ")[1:]
+        rest = " " + rest.lstrip(" ")[1:]
     percent = _PERCENT.match(rest)
     if percent:
         value += "%"

@@ -67,11 +67,11 @@ def bare_answer(text: str) -> str | None:
     whole_box = _WHOLE_BOX.fullmatch(text)
     if whole_box:
         text = whole_box[1]
-    if _FORMULA.fullmatch(text) and "boxed" not in text and "__" not in text:
+    text = _MARKDOWN.sub("", text)
+    if _FORMULA.fullmatch(text) and "boxed" not in text:
         return text
     text = _TAG.sub(" ", _EMPHASIS.sub(lambda match: match[1] or match[2], text))
     text = _ESCAPED_BOX.sub(r"\\boxed", _TRAILER.sub(" ", text)).strip()
-    text = _MARKDOWN.sub("", text)
     final = _after_final_answer(text)
     if final is None:
         return None

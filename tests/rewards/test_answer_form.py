@@ -137,7 +137,8 @@ def test_a_statement_about_a_number_is_not_the_number():
         "--7", "3..7",
         "7th", "7k", "7x", "7e3", "7\u2030", "3x=7", "x^2=7", "1/x=7", r"\log x=7", "3x+4y=7",
         "x+7=7",
-        "2x+3=7", "[7]", "7 or so", "7 and a half", "7 at least", "7 dozen", "7 thousand", "7_8",
+        "2x+3=7", "[7]", "7 or so", "7 bn", "7 squared", "7 no 8", "7 to the power of two",
+        "7 and a half", "7 at least", "7 dozen", "7 thousand", "7_8",
         "x>6", "(7", "7+", "7 is wrong", r"7\text{ is wrong}", "7? No.", "not 7", "\\sin x = 7",
     )  # fmt: skip
     assert_scores("7", [(answer, 0.0) for answer in wrong])
