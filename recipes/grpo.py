@@ -87,8 +87,7 @@ def main() -> None:
 
     # Data: a row is a question, its answer, and the prompt as chat messages.
     questions = drop_long_prompts(questions, tokenizer, args.max_prompt_length)
-    check_rows(reward_funcs, questions)
-    check_questions(questions, model_args, training_args)
+    check_questions(questions, reward_funcs, model_args, training_args)
     eval_questions = load_eval_questions(args, training_args, tokenizer, need_answer)
 
     # The run: its folder, its provenance, and the checkpoint that it resumes from, if any.
@@ -122,8 +121,11 @@ def main() -> None:
     run.log_summary(f"{len(questions)} questions of {source_name(args)}", wrote=str(run.folder))
 
 
-def check_questions(questions: "Dataset", model_args: ModelConfig, training_args: Any) -> None:
-    """Refuses questions that do not fit into the model, or are fewer than one step needs."""
+def check_questions(
+    questions: "Dataset", reward_funcs: list[Any], model_args: ModelConfig, training_args: Any
+) -> None:
+    """Refuses questions that no reward can score, that are too long, or too few for a step."""
+    check_rows(reward_funcs, questions)
     check_completion_fits(model_args, questions, training_args.max_completion_length)
     check_one_step(
         len(questions), training_args.generation_batch_size, training_args.num_generations

@@ -122,6 +122,7 @@ def table(students: list[Student]) -> str:
     """One line per student."""
     header = ["student", "parameters", "accuracy", "95 % interval", "format", "length"]
     header += ["ms per answer", "weights", "training"]
+    # What it scores, and what it costs.
     rows = []
     for student in students:
         scores = student.scores

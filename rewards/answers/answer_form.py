@@ -64,7 +64,9 @@ def judge(gold: str, text: str) -> Judgement:
         answer = number[1] or number[2]
         return Judgement(compare(gold, answer), gold, answer)
     # A group often gives the same answer several times.
-    return _judge_once(gold, text) if len(text) <= _MAX_CACHED else _judge(gold, text)
+    if len(text) <= _MAX_CACHED:
+        return _judge_once(gold, text)
+    return _judge(gold, text)
 
 
 def _judge(gold: str, text: str) -> Judgement:
@@ -95,7 +97,9 @@ def _read_answer(gold: str, text: str) -> str | None:
     if "\\boxed" not in text and normalize(text) == gold:
         return gold
     bare = bare_answer(text)
-    return None if bare is None else normalize(bare)
+    if bare is None:
+        return None
+    return normalize(bare)
 
 
 _judge_once = lru_cache(maxsize=65536)(_judge)
@@ -140,7 +144,9 @@ def _numeral_pair(gold: GoldForm, answer: str) -> Pair | None:
     if numeral.form == "fraction" and gold_value is not None and gold_value.denominator == 1:
         return None
     text = _in_unit_of(gold.numeral, numeral)
-    return None if text is None else (gold.numeral.text, text)
+    if text is None:
+        return None
+    return (gold.numeral.text, text)
 
 
 def _in_unit_of(gold: Numeral, answer: Numeral) -> str | None:
@@ -160,7 +166,9 @@ def _converted(answer: Numeral, unit: Unit | None) -> str | None:
     if unit.size == answer.unit.size:
         return answer.text
     value = answer.value
-    return None if value is None else str(value * answer.unit.size / unit.size)
+    if value is None:
+        return None
+    return str(value * answer.unit.size / unit.size)
 
 
 # --- Everything else -----------------------------------------------------------------------------
@@ -169,11 +177,15 @@ def _converted(answer: Numeral, unit: Unit | None) -> str | None:
 def _other_pair(gold: str, answer: str) -> Pair | None:
     if _LITERAL.match(gold):
         is_same = gold.replace(" ", "") == answer.replace(" ", "")
-        return (gold, gold) if is_same else None
+        if is_same:
+            return (gold, gold)
+        return None
     # Words, and sets that have a name.
     for name in (_NOTHING, _REALS):
         if name.fullmatch(gold):
-            return (gold, gold) if name.fullmatch(answer) else None
+            if name.fullmatch(answer):
+                return (gold, gold)
+            return None
     if answer.casefold() == gold.casefold() and len(gold) > 2:
         return gold, gold
     if _WORDS.fullmatch(gold):
@@ -192,7 +204,9 @@ def _other_pair(gold: str, answer: str) -> Pair | None:
     if has_relation(answer) and r"\in" not in answer:
         if not has_relation(gold) and "=" not in gold:
             solved = solved_set(answer)
-            return None if solved is None or not _is_set(gold) else (gold, solved)
+            if solved is None or not _is_set(gold):
+                return None
+            return (gold, solved)
         if not _is_solved_like(gold, answer):
             return None
     aligned = align_components(gold, answer)

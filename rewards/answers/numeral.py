@@ -94,7 +94,9 @@ class Numeral:
     def value(self) -> Fraction | None:
         """Its value; `None` for roots, percentages, and what is not read exactly."""
         value = read_value(self.text)
-        return value.value if isinstance(value, Number) and not value.percent else None
+        if isinstance(value, Number) and not value.percent:
+            return value.value
+        return None
 
 
 @lru_cache(maxsize=65536)
@@ -139,7 +141,9 @@ def _take_sign(text: str) -> tuple[str, str]:
 def _currency_unit(match: re.Match[str] | None) -> Unit | None:
     if match is None:
         return None
-    return CURRENCIES[match[1]] if match[1] else find_unit(match[2])
+    if match[1]:
+        return CURRENCIES[match[1]]
+    return find_unit(match[2])
 
 
 def _match_value(text: str) -> tuple[str, str, str] | None:
@@ -148,7 +152,9 @@ def _match_value(text: str) -> tuple[str, str, str] | None:
         match = pattern.match(text)
         if match:
             value = _plain_value(form, match)
-            return None if value is None else (form, value, text[match.end() :])
+            if value is None:
+                return None
+            return (form, value, text[match.end() :])
     return None
 
 
@@ -161,7 +167,9 @@ def _plain_value(form: str, match: re.Match[str]) -> str | None:
             return rf"\sqrt{{{real**2 + imaginary**2}}}"
         case "imaginary":
             power = int(match["power"])
-            return None if power % 2 else str(1 - power % 4)
+            if power % 2:
+                return None
+            return str(1 - power % 4)
         case "repeating":
             return _repeating_decimal(match["whole"], match["start"], match["period"])
         case "scientific":

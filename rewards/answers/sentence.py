@@ -83,7 +83,9 @@ def bare_answer(text: str) -> str | None:
     # Punctuation, confirmation and lead-in come off from the outside in.
     final = _CONFIRMATION.sub("", _without_full_stop(final))
     stripped = _without_lead_in(final.strip())
-    return None if stripped is None else _in_one_line(without_delimiters(stripped))
+    if stripped is None:
+        return None
+    return _in_one_line(without_delimiters(stripped))
 
 
 def _after_final_answer(text: str) -> str | None:
@@ -94,14 +96,18 @@ def _after_final_answer(text: str) -> str | None:
         conclusions = list(_CONCLUSION.finditer(text)) if "\\boxed" not in text else []
         start = conclusions[-1].start() if conclusions else 0
         is_solution = len(_WORD.findall(text, 0, start)) >= _MIN_SOLUTION_WORDS
-        return text[start:].lstrip() if is_solution else text
+        if is_solution:
+            return text[start:].lstrip()
+        return text
     before = text[: anchors[0].start()].strip(" *#\n")
     is_solution = len(_WORD.findall(before)) >= _MIN_SOLUTION_WORDS
     if before and not is_solution and not _LEAD_IN.fullmatch(before + " "):
         return None
     after = text[anchors[-1].end() :].lstrip(" :*\n")
     # A statement about the final answer, or the answer itself.
-    return after if not after.startswith(("is ", "is:")) else after[3:].lstrip()
+    if not after.startswith(("is ", "is:")):
+        return after
+    return after[3:].lstrip()
 
 
 def _without_full_stop(text: str) -> str:
@@ -109,7 +115,9 @@ def _without_full_stop(text: str) -> str:
     if text.endswith((".", ",", ";", ":")) and not text.endswith(".."):
         text = text[:-1].rstrip()
     # Also inside the dollar signs: $72.$
-    return text[:-2] + "$" if text.endswith(".$") else text
+    if text.endswith(".$"):
+        return text[:-2] + "$"
+    return text
 
 
 def _without_lead_in(text: str) -> str | None:
@@ -123,7 +131,9 @@ def _without_lead_in(text: str) -> str | None:
         return None
     rest = text[end:].strip()
     # `Final answer: the total is 72` has two.
-    return rest if end == 0 or not rest else _without_lead_in(rest)
+    if end == 0 or not rest:
+        return rest
+    return _without_lead_in(rest)
 
 
 def _end_of_lead_in(words: str) -> int:

@@ -137,4 +137,6 @@ def _read_metadata(metadata: Any) -> dict[str, Any]:
         values = json.loads(metadata) if isinstance(metadata, str) else metadata
     except json.JSONDecodeError:
         return {}
-    return values if isinstance(values, dict) else {}
+    if isinstance(values, dict):
+        return values
+    return {}

@@ -115,7 +115,9 @@ def _run(
     except ValueError:
         return None
     is_whole = isinstance(replies, list) and len(replies) == len(tasks)
-    return replies if is_whole else None
+    if is_whole:
+        return replies
+    return None
 
 
 def _read_reply(reply: Any) -> Outcome:

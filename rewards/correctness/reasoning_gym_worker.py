@@ -86,7 +86,9 @@ def find_verifier(task: str) -> Verifier:
         if task == "intermediate_integration" and answer == entry["answer"]:
             return 1.0
         score = float(verifier(answer, entry))
-        return score if score < 1.0 or is_right is None or is_right(answer, entry) else 0.0
+        if score < 1.0 or is_right is None or is_right(answer, entry):
+            return score
+        return 0.0
 
     return ask_both
 
@@ -128,7 +130,9 @@ def _readable(entry: dict[str, Any], verifier: Verifier) -> dict[str, Any]:
     if _score_of_own_answer(entry, verifier) == 1.0:
         return entry
     with_tuples = {**entry, "metadata": _with_tuples(entry["metadata"])}
-    return with_tuples if _score_of_own_answer(with_tuples, verifier) == 1.0 else entry
+    if _score_of_own_answer(with_tuples, verifier) == 1.0:
+        return with_tuples
+    return entry
 
 
 def _score_of_own_answer(entry: dict[str, Any], verifier: Verifier) -> float | None:

@@ -54,6 +54,7 @@ def load_benchmarks(
     """
     benchmarks = []
     for name, arguments in benchmark_arguments(args, source).items():
+        # One set that cannot be read does not keep the others from being scored.
         with instead_of_error(name):
             questions = load_questions(
                 arguments, arguments.dataset_test_split, arguments.max_eval_samples, needs_answer

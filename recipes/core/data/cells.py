@@ -32,6 +32,7 @@ def find_column(
     Raises:
         UserError: names the columns that there are.
     """
+    # A name that the user wrote is the only one that counts.
     candidates = [written] if written else usual_names
     for column in candidates:
         if has_column(dataset, column):

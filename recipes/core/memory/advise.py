@@ -79,11 +79,13 @@ def render_advice(
     Without `alternatives` the suggestion fits. With them it is only the closest attempt, or
     `None` if there was nothing to try.
     """
+    # The estimate may have promised what did not fit.
     template = UNDERESTIMATE if needed * MARGIN <= available else SHORTAGE
     problem = template.format(needed=_format_gib(needed), available=_format_gib(available))
     if not alternatives:
         return ADVICE.format(problem=problem, suggestion=suggestion)
 
+    # Nothing fits: say how near it came, and what else there is.
     closest = f", not even {suggestion}" if suggestion else ""
     listed = ", ".join(str(alternative) for alternative in alternatives)
     return NO_FIT.format(problem=problem, closest=closest, alternatives=listed)

@@ -21,11 +21,13 @@ def merged_adapter(model: Any) -> Iterator[None]:
         for layer in layers:
             weight = layer.get_base_layer().weight
             originals.append((layer, weight, weight.data))
+            # PEFT adds in place, so it gets a copy.
             weight.data = weight.data.clone()
             layer.merge()
         yield
     finally:
         for layer, weight, data in originals:
+            # Then the layer adds its adapter itself again.
             weight.data = data
             layer.merged_adapters.clear()
 

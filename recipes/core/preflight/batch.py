@@ -77,6 +77,7 @@ def check_one_step(questions: int, batch: int, num_generations: int) -> None:
         batch: completions of a step, of all processes.
         num_generations: completions per question.
     """
+    # A step has as many questions as whole groups.
     needed = batch // num_generations
     if questions < needed:
         raise UserError(

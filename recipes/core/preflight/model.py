@@ -42,6 +42,7 @@ def check_model_folder(key: str, folder: Path, name: str | None = None) -> str:
     name = name or str(folder)
     if not folder.is_dir():
         raise UserError(f"{key}: there is no folder {name!r}")
+    # One file tells a model or an adapter; the message shows what there is instead.
     if any((folder / file).is_file() for file in MODEL_FILES):
         return name
     content = ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing"

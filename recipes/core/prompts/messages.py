@@ -52,11 +52,13 @@ def read_conversation(value: list[Any]) -> Messages:
     """
     messages = []
     for number, message in enumerate(value, start=1):
+        # ShareGPT: {"from": "human", "value": "..."}.
         if isinstance(message, dict) and message.get("from"):
             role = _ROLES.get(message["from"], message["from"])
             message = {"role": role, "content": message.get("value")}
         if not isinstance(message, dict) or not isinstance(message.get("role"), str):
             raise ValueError(f"a list whose element {number} is no message with `role`")
+        # The content is a text, a list of parts, or nothing (a call of a tool).
         content = _text_of_parts(message.get("content"))
         if not isinstance(content, str | None):
             raise ValueError(f"a list whose message {number} has no text as `content`")

@@ -67,11 +67,13 @@ def claim_folder(lock: RunLock, provenance: Provenance, resume: str | None) -> b
     """
 
     def claim() -> bool:
+        # A finished run needs no lock: it touches nothing.
         if resume is None and is_finished(lock.artifact, provenance):
             return False
         lock.acquire()
         return True
 
+    # One process decides for all, because only one may lock.
     return ask_main_process(claim)
 
 

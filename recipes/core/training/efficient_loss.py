@@ -23,11 +23,13 @@ class EfficientLoss:
 
     def prepare_efficient_loss(self: Any) -> None:
         """Finds out what this run allows; call it at the end of `__init__`."""
+        # Without the key, everything below is TRL's.
         self._regrouping = None
         self._packed_models: list[Any] = []
         if not self.efficient:
             return
         self._regrouping = self._allowed_regrouping()
+        # The reference of an adapter is the same model with its adapter switched off.
         for model in (self.model, self.ref_model):
             if model is not None:
                 causal_lm = self._causal_lm(model)
@@ -58,6 +60,7 @@ class EfficientLoss:
         return regrouped
 
     def _compute_loss(self: Any, model: Any, inputs: dict[str, Any]) -> Tensor:
+        # TRL divides by the rows or tokens that it sees; LOSS_SCALE puts that right.
         loss: Tensor = super()._compute_loss(model, inputs)  # type: ignore[misc]
         return loss * inputs.get(LOSS_SCALE, 1.0)
 
@@ -95,6 +98,7 @@ class EfficientLoss:
         parts = zip(input_ids.split(size), attention_mask.split(size), strict=True)
         for ids, mask in parts:
             groups = pack_groups(ids, mask, logits_to_keep)
+            # Through the wrapped model, whose hooks synchronise gradients and gather weights.
             with self.accelerator.autocast():
                 outputs = model(
                     input_ids=groups.input_ids,

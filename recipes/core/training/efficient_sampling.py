@@ -33,6 +33,7 @@ class EfficientSampling:
         has_tool_images: bool = False,
     ) -> Any:
         sample = super()._generate_single_turn  # type: ignore[misc]  # TRL's
+        # What our decoding cannot do is left to TRL's.
         model = self.accelerator.unwrap_model(self.model_wrapped)
         if not self._samples_efficiently(model) or images or multimodal_fields:
             return sample(prompt_ids, images, multimodal_fields, num_generations, has_tool_images)
@@ -64,6 +65,7 @@ def common_repeats(prompts: list[list[int]]) -> int:
 
     A group may be cut at the border of two processes.
     """
+    # Equal neighbours form a run; what divides all runs divides the batch into groups.
     runs = [len(list(run)) for _, run in groupby(prompts)]
     return math.gcd(*runs)
 

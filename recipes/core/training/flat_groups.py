@@ -56,6 +56,7 @@ def flat_rows(rewards: Tensor, group_size: int) -> Tensor:
         rewards: (rows,), NaN where no reward could score a completion.
         group_size: completions of a prompt, which follow each other.
     """
+    # What could not be scored counts neither as the lowest nor as the highest.
     groups = rewards.view(-1, group_size)
     lowest = groups.nan_to_num(nan=torch.inf).amin(1)
     highest = groups.nan_to_num(nan=-torch.inf).amax(1)

@@ -105,6 +105,7 @@ class LearningWatch:
 
     def _cause(self) -> str:
         """The likely cause, as the latest generation shows it."""
+        # First what is broken, whatever was sampled.
         first = self.latest[0]
         if self._reads_no_gold():
             return (
@@ -114,11 +115,13 @@ class LearningWatch:
             )
         if self.truncated > 0.99:
             return "every completion is truncated; write a larger max_completion_length"
+        # Sampling without variety gives groups without variance.
         if self._are_groups_of_one_text():
             return (
                 "the completions of each question are the same text; write a higher temperature, "
                 "or check top_k, top_p and min_p"
             )
+        # Else the questions are too easy or too hard.
         earned = {row["rewards"].get(name) for row in self.latest for name in self.correctness}
         if earned == {1.0}:
             return "every answer is right; the questions are too easy for this model"

@@ -69,6 +69,7 @@ def is_row(value: Any) -> bool:
 
 
 def _concatenate(batches: list[MicroBatch]) -> MicroBatch:
+    # Values that are no rows, such as the number of tokens of the generation, are the same in all.
     whole = dict(batches[0])
     for key, value in batches[0].items():
         if is_row(value):
@@ -85,6 +86,7 @@ def _rows_that_count(batch: MicroBatch, at_least: int, drops: bool) -> Tensor:
 
     Without a row, a process would run no forward pass, and the others would wait for it.
     """
+    # Masked truncated completions have no token that counts.
     counts = batch["completion_mask"].any(1)
     if drops:
         counts &= batch["advantages"] != 0

@@ -59,6 +59,7 @@ def packed_attention(
 
 def can_pack(model: Any) -> bool:
     """Whether `model` computes the same with `packed_sdpa`: its attention is full, and sdpa."""
+    # Other implementations, such as flash attention, would be replaced.
     config = model.config.get_text_config()
     if config._attn_implementation != "sdpa" or not model._supports_attention_backend:
         return False

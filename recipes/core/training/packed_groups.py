@@ -30,6 +30,7 @@ class Grid:
     @classmethod
     def of_lengths(cls, lengths: Tensor) -> "Grid":
         """The grid of rows with these numbers of tokens, which follow each other."""
+        # Rows begin where those before them end.
         width = int(lengths.max())
         columns = torch.arange(width, device=lengths.device)
         is_token = columns < lengths[:, None]
@@ -128,6 +129,7 @@ def _equal_rows(ids: Tensor) -> tuple[Tensor, Tensor]:
 
 def _attention_mask(prompts: Grid, rows: Grid, prompt_of: Tensor) -> Tensor:
     """(R, 1, M, P + M): what each token of a row sees."""
+    # Padding comes last in a row, so no token of the row sees it.
     count, width = rows.is_token.shape
     column = torch.arange(width, device=prompt_of.device)
     sees_itself = (column[:, None] >= column).expand(count, -1, -1)
