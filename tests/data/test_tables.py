@@ -35,12 +35,12 @@ ROW = [{"question": "Größe?", "answer": "é"}]
         ("a.csv", CSV.replace(",", "\t")),
         ("a.csv", CSV.replace(",", "|")),
         ("a.tsv", CSV.replace(",", "\t")),
-        ("a.csv.gz", gzip.compress(CSV.encode()), mtime=0),
+        ("a.csv.gz", gzip.compress(CSV.encode(), mtime=0)),
         ("a.csv.bz2", bz2.compress(CSV.encode())),
         ("A.CSV.XZ", lzma.compress(CSV.encode("cp1252"))),
         ("a.jsonl", '{"question": "Größe?", "answer": "é"}'),  # without a last line break
         ("a.jsonl", '\ufeff{"question": "Größe?", "answer": "é"}\r\n\r\n'),
-        ("a.jsonl.gz", gzip.compress('{"question": "Größe?", "answer": "é"}\n'.encode()), mtime=0),
+        ("a.jsonl.gz", gzip.compress('{"question": "Größe?", "answer": "é"}\n'.encode(), mtime=0)),
         ("a.json", '{"question": "Größe?", "answer": "é"}\n'),  # JSON lines all the same
         ("a.json", '[{"question": "Größe?",\n "answer": "é"}]'),
         ("a.json", '{\n"question": ["Größe?"],\n "answer": ["é"]\n}'),  # an object of columns
@@ -145,7 +145,7 @@ def test_nested_golds_stay_exact_and_missing_keys_are_no_values(tmp_path):
         ("a.jsonl", '{"a": 1}\n7\n', {}, "row 2 is no object but 7"),
         ("a.json", "<html>", {}, "a.json: is not JSON"),
         ("a.json.gz", b"no gzip", {}, "cannot be unpacked"),
-        ("a.json.gz", gzip.compress(b'{"a": 1}')[:-5], {}, "cannot be unpacked", mtime=0),  # torn
+        ("a.json.gz", gzip.compress(b'{"a": 1}', mtime=0)[:-5], {}, "cannot be unpacked"),  # torn
     ],
 )
 def test_a_file_that_cannot_be_read_is_one_line_that_names_it(
