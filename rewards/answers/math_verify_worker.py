@@ -6,7 +6,7 @@ from typing import Any
 
 from math_verify import ExprExtractionConfig, LatexExtractionConfig, verify
 from math_verify import parse as math_parse
-from sympy import Eq, Expr, N, false, simplify
+from sympy import Eq, Expr, N, Rational, false, simplify
 
 # It warns that its own limits are off; the worker has others.
 logging.getLogger("math_verify").setLevel(logging.ERROR)
@@ -58,13 +58,19 @@ def _parse(text: str) -> list[Any]:
 
 
 def _differ_in_size(gold: Any, answer: Any) -> bool:
-    """Whether a small gold and a number differ by more than a hundredth of the gold."""
+    """Whether two numbers differ by more than a hundredth, which math-verify may not see.
+
+    It rounds to six places, and takes (2^2005 + 1) / (3 * 2^2006) for 1 / (3 * 2^2006).
+    """
     for value in (gold, answer):
         if not (isinstance(value, Expr) and value.is_number and value.is_real):
             return False
-    if gold.is_zero or abs(N(gold)) >= SMALL:
+    if gold.is_zero:
         return False
-    return bool(abs(N(answer / gold, 30) - 1) > MAX_RELATIVE_DIFFERENCE)
+    ratio = N(answer / gold, 30)
+    # `9%` may mean 9 or 0.09, but not where rounding makes all numbers the same.
+    is_percent = abs(N(gold)) >= SMALL and ratio in (100, N(Rational(1, 100), 30))
+    return bool(abs(ratio - 1) > MAX_RELATIVE_DIFFERENCE) and not is_percent
 
 
 def _are_antiderivatives(golds: list[Any], answers: list[Any]) -> bool:

@@ -166,7 +166,9 @@ def _strip_delimiters(text: str) -> str:
         if not (text.startswith(left) and text.endswith(right)):
             continue
         inner = text[len(left) : -len(right)]
-        if inner and left not in inner and right not in inner:
+        # A currency is no delimiter: $\$36$
+        bare = inner.replace("\\$", "")
+        if bare and not inner.endswith("\\") and left not in bare and right not in bare:
             text = inner.strip()
     return text
 

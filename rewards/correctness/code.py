@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import textwrap
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -222,28 +223,26 @@ def _lines(text: str) -> list[str]:
 
 
 def extract_program(answer: str) -> str:
-    """The last fence of Python or of no language, or the whole answer if there is none.
-
-    Of several, the last is the one that the model settled on. One that is never closed is none.
-    """
-    program = answer
+    """The last fence of Python, else the last without a language, else the whole answer."""
+    # The last is what the model settled on; a plain one behind a program often shows its output.
+    programs: dict[bool, str] = {}  # of fences that name Python, and of those that name nothing
     opened: re.Match[str] | None = None
     lines: list[str] = []
-    for line in answer.splitlines(keepends=True):
+    for line in [*answer.splitlines(keepends=True), ""]:
         fence = _FENCE.fullmatch(line.rstrip())
         if opened is None:
             opened = fence
             lines = []
-        elif fence and _closes(fence, opened):
+        elif line and not (fence and _closes(fence, opened)):
+            lines.append(line)
+        else:
             # `python3`, `python title="a.py"` and `{.python}` are Python.
             words = opened[3].strip(" \t{}.").lower().split()
             if not words or words[0] in ("python", "py", "python3"):
-                program = "".join(lines)
+                # The indentation of the fence is not the program's.
+                programs[bool(words)] = textwrap.dedent("".join(lines))
             opened = None
-        else:
-            # The indentation of the fence is not the program's.
-            lines.append(line.removeprefix(opened[1]))
-    return program
+    return programs.get(True, programs.get(False, answer))
 
 
 def _closes(fence: re.Match[str], opened: re.Match[str]) -> bool:

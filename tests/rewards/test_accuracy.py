@@ -26,6 +26,10 @@ from tests.support.commands import answered
         ("1610", "1,610", 1.0),  # and in the answer
         ("18", "$18", 1.0),  # GSM8K's dollars
         ("18", "$18.00", 1.0),
+        (r"$\$36$", r"\boxed{\$36}", 1.0),  # a currency inside delimiters
+        (r"$\$36$", "36", 1.0),
+        (r"$\$36$", r"\boxed{\$37}", 0.0),
+        (r"\frac{2^{2005}+1}{3 \cdot 2^{2006}}", r"\frac{1}{3 \cdot 2^{2006}}", 0.0),  # a sixth
         ("0.5", ".5", 1.0),
         ("-3", "-3", 1.0),
         ("3", "-3", 0.0),  # the sign counts

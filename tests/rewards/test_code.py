@@ -193,6 +193,9 @@ def test_an_assertion_is_scored_by_the_values_that_the_program_computes(program,
         ("1. So:\n   ```python\n   if 1:\n       print(1)\n   ```", "if 1:\n    print(1)\n"),
         ("````python\nprint('```')\n```\n````", "print('```')\n```\n"),  # fences inside
         ('```python title="a.py"\nprint(1)\n```', "print(1)\n"),
+        ("```python\nprint(1)\n", "print(1)\n"),  # never closed
+        ("```python\n  print(1)\n  ```", "print(1)\n"),  # indented, but for its first line
+        ("```python\nprint(1)\n```\nOutput:\n```\n1\n```", "print(1)\n"),  # what it prints
         (
             "```python\nprint(1)\n```\nBetter:\n```python\nprint(2)\n```",
             "print(2)\n",
