@@ -3,7 +3,6 @@ r"""Reads `\boxed{}` in a text: the answer, or a part of a formula that changes 
 import re
 
 from rewards.answers.dimensions import find_unit
-from rewards.answers.normalize import box_spans
 
 _TAIL = 200  # characters before a box that are looked at
 
@@ -53,13 +52,15 @@ _EQUATION = re.compile(r"[^\s]{0,99}\s?(?:=|\\equiv|\\approx)\s{0,9}\Z")
 _WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{3,}")
 
 
-def read_boxes(text: str, contents: list[str]) -> str | None:
+def read_boxes(text: str, spans: list[tuple[int, int]]) -> str | None:
     r"""The answer of a text with boxes; `None` if what stands beside them denies it.
 
     A box that is part of a formula, as in `2\cdot\boxed{7}`, becomes a bracket of it. Different
-    boxes are a list.
+    boxes are a list. `spans` is where their contents are (`normalize.box_spans`).
     """
-    before, *connections, after = _around(text)
+    contents = list(dict.fromkeys(text[start:end] for start, end in spans))
+    # The same box again is the same answer: the last one counts.
+    before, *connections, after = _around(text, spans if len(contents) > 1 else spans[-1:])
     # Words may announce the answer and go on about it, but not take it back.
     tail = _without_layout(before[-_TAIL:])
     rest = after[_CLOSING.match(after).end() :]  # type: ignore[union-attr]
@@ -69,15 +70,11 @@ def read_boxes(text: str, contents: list[str]) -> str | None:
         return _read_box(before, contents[0], after, rest)
     if not all(map(_is_connection, connections)) or not _is_result(before, rest):
         return None
-    return ", ".join(dict.fromkeys(contents))
+    return ", ".join(contents)
 
 
-def _around(text: str) -> list[str]:
+def _around(text: str, spans: list[tuple[int, int]]) -> list[str]:
     """What stands before, between and behind the boxes."""
-    spans = box_spans(text)
-    # The same box again is the same answer: the last one counts.
-    if len({text[start:end] for start, end in spans}) == 1:
-        spans = spans[-1:]
     pieces = []
     behind = 0
     for start, end in spans:

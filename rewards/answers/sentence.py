@@ -10,7 +10,7 @@ answer.
 import re
 
 from rewards.answers.box import read_boxes
-from rewards.answers.normalize import boxed, without_delimiters
+from rewards.answers.normalize import box_spans, without_delimiters
 from rewards.answers.words import word_set
 
 # Formulas: no words, no other text.  matches: 2\sqrt{3}  x^2+1
@@ -75,7 +75,7 @@ def bare_answer(text: str) -> str | None:
     final = _after_final_answer(text)
     if final is None:
         return None
-    boxes = boxed(final)
+    boxes = box_spans(final)
     if boxes:
         return read_boxes(final, boxes)
     if "?" in final:

@@ -15,10 +15,9 @@ def merged_adapter(model: Any) -> Iterator[None]:
     PEFT would subtract the adapter again, and what was rounded away would be lost: in bfloat16, the
     base weights drift. Here the original tensors are kept and put back.
     """
-    layers: list[Any] = [layer for layer in model.modules() if isinstance(layer, LoraLayer)]
     originals = []
     try:
-        for layer in layers:
+        for layer in _adapted_layers(model):
             weight = layer.get_base_layer().weight
             originals.append((layer, weight, weight.data))
             # PEFT adds in place, so it gets a copy.
@@ -34,10 +33,13 @@ def merged_adapter(model: Any) -> Iterator[None]:
 
 def can_merge(model: Any) -> bool:
     """Whether the adapted layers hold plain weights, not quantised ones, and adapters no biases."""
-    layers: list[Any] = [layer for layer in model.modules() if isinstance(layer, LoraLayer)]
-    for layer in layers:
+    for layer in _adapted_layers(model):
         weight = layer.get_base_layer().weight
         is_plain = weight.is_floating_point() and type(weight) is torch.nn.Parameter
         if not is_plain or any(layer.lora_bias.values()):
             return False
     return True
+
+
+def _adapted_layers(model: Any) -> list[Any]:
+    return [layer for layer in model.modules() if isinstance(layer, LoraLayer)]

@@ -19,7 +19,8 @@ class ExactFlatGroups:
     exact_flat_groups: bool
 
     def _generate_and_score_completions(self: Any, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        output: dict[str, Any] = super()._generate_and_score_completions(inputs)  # type: ignore[misc]
+        generate = super()._generate_and_score_completions  # type: ignore[misc]  # TRL's
+        output: dict[str, Any] = generate(inputs)
         # The other aggregation subtracts the mean of the batch, so no group has zero.
         is_summed = self.multi_objective_aggregation == "sum_then_normalize"
         if not (self.exact_flat_groups and is_summed and self.model.training):

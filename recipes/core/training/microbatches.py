@@ -86,12 +86,11 @@ def _rows_that_count(batch: MicroBatch, at_least: int, drops: bool) -> Tensor:
 
     Without a row, a process would run no forward pass, and the others would wait for it.
     """
+    advantages = batch["advantages"]
+    if not drops:
+        return torch.arange(len(advantages), device=advantages.device)
     # Masked truncated completions have no token that counts.
-    counts = batch["completion_mask"].any(1)
-    if drops:
-        counts &= batch["advantages"] != 0
-    else:
-        counts = torch.ones_like(counts)
+    counts = batch["completion_mask"].any(1) & (advantages != 0)
     missing = at_least - int(counts.sum())
     if missing > 0:
         counts[(~counts).nonzero().squeeze(1)[:missing]] = True
